@@ -1,0 +1,46 @@
+"""Gradient descent inside a learner: the step that MAML and its kin differentiate through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from metabook.mapping import Phi
+
+
+def start(net: nn.Module, tasks: int) -> Phi:
+    """theta as the starting point of every task: parameter name -> [B, *p], a view, differentiable in theta."""
+    return {name: p.expand(tasks, *p.shape) for name, p in net.named_parameters()}
+
+
+def gradient(losses: Callable[[Phi], Tensor], phi: Phi, *, create_graph: bool) -> Phi:
+    """The gradient of each task's loss in that task's own weights: name -> [B, *p].
+
+    losses: phi -> [B]. Task b's loss depends on task b's weights only, so the gradient of the sum is all B gradients.
+    create_graph: keep the graph, so that the result can be differentiated in turn.
+    """
+    if torch.compiler.is_compiling():  # torch.compile follows torch.func.grad through; plain autograd is faster eagerly
+        grads = torch.func.grad(lambda p: losses(p).sum())(phi)
+        return grads if create_graph else {k: g.detach() for k, g in grads.items()}
+    with torch.enable_grad():
+        values = torch.autograd.grad(losses(phi).sum(), list(phi.values()), create_graph=create_graph)
+    return dict(zip(phi, values))
+
+
+def descend(losses: Callable[[Phi], Tensor], phi: Phi, *, lr: float, steps: int, first_order: bool = False) -> Phi:
+    """``steps`` gradient steps of size ``lr`` for every task at once: name -> [B, *p].
+
+    phi_{t+1} = phi_t - lr * grad L(phi_t), each step's gradient taken at that step's own weights.
+
+    Under ``torch.no_grad`` it still adapts, and returns weights with no graph. first_order: take the inner gradients as
+    constants, so that no second derivatives reach theta (Finn et al. 2017, sec. 5.2), whatever the number of steps.
+    """
+    differentiable = torch.is_grad_enabled()
+    for _ in range(steps):
+        if not differentiable:
+            phi = {k: v.detach().requires_grad_() for k, v in phi.items()}
+        grads = gradient(losses, phi, create_graph=differentiable and not first_order)
+        phi = {k: v - lr * grads[k] for k, v in phi.items()}
+    return phi

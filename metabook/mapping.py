@@ -1,0 +1,65 @@
+"""Running a network over tasks: with shared weights, with one set of weights per task, and in chunks of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from metabook.checks import check_choice, check_count
+
+Phi = dict[str, Tensor]  #: per-task weights: parameter name -> [B, *p]
+WAYS = ("stacked", "vmap", "loop")
+T = TypeVar("T")
+
+
+def run(net: nn.Module, x: Tensor, phi: Mapping[str, Tensor] | None = None, *, how: str | None = None) -> Tensor:
+    """The network on every example of every task: x [B, S, *X] -> [B, S, *Y].
+
+    phi: weights of each task, parameter name -> [B, *p]; None for the network's own, shared by all tasks.
+    how: "stacked" (the network itself takes a task dimension, as those of ``metabook.nn`` do), "vmap" or "loop" (any
+        module that maps [S, *X] to [S, *Y]). By default stacked where the network can; else a loop for convolutions on
+        a CPU, where it is faster; else vmap. The result and its gradients are the same every way.
+
+    Raises ValueError for an unknown ``how``, or "stacked" with a network that takes no task dimension.
+    """
+    how = _pick(net, x, how)
+    if how == "stacked":
+        return net(x) if phi is None else functional_call(net, dict(phi), (x,))
+    if phi is None:
+        return net(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    if how == "vmap":
+        return vmap(lambda p, xs: functional_call(net, p, (xs,)), randomness="different")(dict(phi), x)
+    return torch.stack([functional_call(net, {k: v[i] for k, v in phi.items()}, (x[i],)) for i in range(len(x))])
+
+
+def _pick(net: nn.Module, x: Tensor, how: str | None) -> str:
+    takes_tasks = getattr(net, "takes_tasks", False)
+    if how is None:
+        if takes_tasks:
+            return "stacked"
+        return "loop" if x.device.type == "cpu" and has_convolution(net) else "vmap"
+    if check_choice("how", how, WAYS) == "stacked" and not takes_tasks:
+        raise ValueError(f"how: 'stacked' given, but {type(net).__name__} takes no task dimension; use 'vmap' or 'loop'")
+    if how != "stacked" and takes_tasks:
+        raise ValueError(f"how: {how!r} given, but {type(net).__name__} takes the task dimension itself; use 'stacked'")
+    return how
+
+
+def has_convolution(net: nn.Module) -> bool:
+    """True if the network has a convolution, whose grouped form is slow on a CPU."""
+    return any(isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for m in net.modules())
+
+
+def default_chunk(net: nn.Module, x: Tensor) -> int:
+    """How many tasks to adapt together: all of them, but one at a time for convolutions on a CPU."""
+    return 1 if x.device.type == "cpu" and has_convolution(net) else x.shape[0]
+
+
+def in_chunks(fn: Callable[[slice], T], n: int, chunk: int) -> list[T]:
+    """``fn`` of consecutive slices of at most ``chunk`` of the n tasks."""
+    check_count("chunk", chunk)
+    return [fn(slice(i, min(i + chunk, n))) for i in range(0, n, chunk)]

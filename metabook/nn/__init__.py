@@ -1,0 +1,6 @@
+"""Backbones and layers that are safe to differentiate twice, for one task or many at once."""
+
+from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
+from metabook.nn.networks import MLP, Conv4, Pixels
+
+__all__ = ["MLP", "Conv2d", "Conv4", "GroupNorm", "Linear", "MaxPool2d", "Pixels", "TaskBatchNorm"]

@@ -1,0 +1,123 @@
+"""Layers that know the task dimension: each accepts ordinary weights or one set of weights per task.
+
+Input x: [B, S, ...]. A weight of the usual shape is shared by all B tasks; a weight with a leading B is task b's own.
+So ``torch.func.functional_call(net, phi, x)`` runs B different networks at once when every tensor of phi is [B, *p],
+with no vmap, and ordinary autograd differentiates it exactly, as often as MAML needs.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Linear(nn.Linear):
+    """y = x W^T + b with W [out, in] or [B, out, in]; x [B, S, in] -> [B, S, out]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, S, in] -> [B, S, out]."""
+        if self.weight.dim() == 2:
+            return F.linear(x, self.weight, self.bias)
+        if self.bias is None:
+            return x @ self.weight.mT
+        return torch.baddbmm(self.bias.unsqueeze(-2), x, self.weight.mT)
+
+
+def _merge(x: Tensor) -> Tensor:
+    """[B, S, C, H, W] -> [S, B*C, H, W]: tasks become groups of channels. Free when x came from _split."""
+    b, s, c, h, w = x.shape
+    return x.transpose(0, 1).reshape(s, b * c, h, w)
+
+
+def _split(x: Tensor, b: int) -> Tensor:
+    """[S, B*C, H, W] -> [B, S, C, H, W], a view."""
+    s, bc, h, w = x.shape
+    return x.view(s, b, bc // b, h, w).transpose(0, 1)
+
+
+class Conv2d(nn.Conv2d):
+    """Convolution with kernels [O, I, k, k] or [B, O, I, k, k]; x [B, S, I, H, W] -> [B, S, O, H', W']."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, S, I, H, W] -> [B, S, O, H', W']."""
+        b, s = x.shape[:2]
+        weight, bias = self.weight, self.bias
+        if weight.dim() == 4:
+            y = F.conv2d(x.flatten(0, 1), weight, bias, self.stride, self.padding, self.dilation)
+            return y.unflatten(0, (b, s))
+        y = F.conv2d(
+            _merge(x),
+            weight.flatten(0, 1),
+            None if bias is None else bias.flatten(),
+            self.stride,
+            self.padding,
+            self.dilation,
+            groups=b,
+        )
+        return _split(y, b)
+
+
+class TaskBatchNorm(nn.Module):
+    """Batch normalisation with each task's own statistics, exact to second order.
+
+    Mean and variance are taken over the examples and pixels of one task, never across tasks, and no running average is
+    kept: nothing leaks between tasks and nothing is written. The normalisation has no affine part; scale and shift
+    follow as elementary operations, because the fused affine kernels give wrong second derivatives under
+    ``vmap(grad)``. Predictions of a network that uses it depend on the other queries of the task: it is transductive,
+    as in the published MAML numbers.
+
+    x: [B, S, C, H, W] or [B, S, C]; weight and bias: [C], or [B, C] for a task's own.
+    """
+
+    uses_batch_statistics = True
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as x. Raises ValueError when a task has a single value per channel."""
+        image = x if x.dim() == 5 else x[..., None, None]
+        if image.shape[1] * image.shape[3] * image.shape[4] < 2:
+            raise ValueError(
+                f"x: shape {list(x.shape)} has one value per channel and task; TaskBatchNorm needs at least 2, "
+                "more examples or a norm without batch statistics (norm='group')"
+            )
+        z = _split(F.batch_norm(_merge(image), None, None, training=True, eps=self.eps), image.shape[0])
+        y = torch.addcmul(self.bias[..., None, :, None, None], z, self.weight[..., None, :, None, None])
+        return y.view(x.shape) if x.dim() == 5 else y[..., 0, 0]
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation of each example by itself: inductive, no batch statistics (Wu and He 2018).
+
+    x: [B, S, C, H, W]; weight and bias: [C], or [B, C] for a task's own.
+    """
+
+    def __init__(self, groups: int, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__()
+        if channels % groups:
+            raise ValueError(f"groups: {groups} given; it must divide the {channels} channels")
+        self.groups, self.eps = groups, eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as x."""
+        z = F.group_norm(x.flatten(0, 1), self.groups, eps=self.eps).view(x.shape)
+        return z * self.weight[..., None, :, None, None] + self.bias[..., None, :, None, None]
+
+
+class MaxPool2d(nn.Module):
+    """Max-pooling of images with a task dimension: [B, S, C, H, W] -> [B, S, C, H // size, W // size]."""
+
+    def __init__(self, size: int = 2) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, S, C, H, W] -> [B, S, C, H // size, W // size]."""
+        return _split(F.max_pool2d(_merge(x), self.size), x.shape[0])

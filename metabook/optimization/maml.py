@@ -1,0 +1,98 @@
+"""Model-agnostic meta-learning: learn where gradient descent should start."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from metabook.checks import check_count, check_positive
+from metabook.episode import Episode, Examples
+from metabook.inner_loop import descend, start
+from metabook.learner import MetaLearner
+from metabook.likelihood import Likelihood
+from metabook.mapping import Phi, default_chunk, in_chunks, run
+
+
+class MAML(MetaLearner):
+    """MAML: the initial weights from which a few gradient steps solve a new task.
+
+    Finn, Abbeel, Levine (2017), arXiv:1703.03400, eq. 1, alg. 1-3.
+    State: the weights of each task, name -> [B, *p].
+    Chapter: optimization.
+    Differs: none; ``first_order=True`` is the paper's first-order approximation (sec. 5.2).
+
+    net: any module with parameters, from inputs to ``likelihood.size`` outputs.
+    inner_lr, inner_steps: size and number of the inner gradient steps.
+    how: how the network runs over tasks (see ``metabook.mapping.run``); chunk: how many tasks adapt together. Both are
+        chosen by device and network when None, and neither changes the gradient.
+
+    Raises ValueError if a layer keeps running statistics: they would mix the tasks.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        likelihood: Likelihood,
+        *,
+        inner_lr: float = 0.01,
+        inner_steps: int = 1,
+        first_order: bool = False,
+        how: str | None = None,
+        chunk: int | None = None,
+    ) -> None:
+        super().__init__(likelihood)
+        self.net = _without_running_statistics(net)
+        self.inner_lr = check_positive("inner_lr", inner_lr)
+        self.inner_steps = check_count("inner_steps", inner_steps, least=0)
+        self.first_order = first_order
+        self.how = how
+        self.chunk = chunk if chunk is None else check_count("chunk", chunk)
+
+    def adapt(self, support: Examples) -> Phi:
+        """Weights after the inner steps, name -> [B, *p]."""
+        parts = self._each_chunk(support.x, lambda s: self._adapt(support.tasks(s)))
+        return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if len(parts) > 1 else parts[0]
+
+    def predict(self, state: Phi, query_x: Tensor) -> Distribution:
+        """Each task's own network on its queries; batch shape [B, Q]."""
+
+        def outputs(s: slice) -> Tensor:
+            return run(self.net, query_x[s], {k: v[s] for k, v in state.items()}, how=self.how)
+
+        return self.likelihood.distribution(torch.cat(self._each_chunk(query_x, outputs)))
+
+    def meta_loss(self, batch: Episode) -> Tensor:
+        """Mean over tasks of the query loss at the adapted weights: eq. 1, sum over T_i of L_Ti(f_theta'_i)."""
+
+        def losses(s: slice) -> Tensor:
+            part = batch.tasks(s)
+            return self._losses(self._adapt(part.support), part.query)
+
+        return torch.cat(self._each_chunk(batch.support.x, losses)).mean()
+
+    def _adapt(self, support: Examples) -> Phi:
+        # theta'_i = theta - alpha * grad L_Ti(f_theta), once per step
+        return descend(
+            lambda phi: self._losses(phi, support),
+            start(self.net, support.x.shape[0]),
+            lr=self.inner_lr,
+            steps=self.inner_steps,
+            first_order=self.first_order,
+        )
+
+    def _losses(self, phi: Phi, examples: Examples) -> Tensor:
+        return self.likelihood.loss(run(self.net, examples.x, phi, how=self.how), examples.y)
+
+    def _each_chunk(self, x: Tensor, fn):
+        return in_chunks(fn, x.shape[0], self.chunk or default_chunk(self.net, x))
+
+
+def _without_running_statistics(net: nn.Module) -> nn.Module:
+    for name, module in net.named_modules():
+        if getattr(module, "running_mean", None) is not None:
+            raise ValueError(
+                f"net: layer {name or 'net'} ({type(module).__name__}) keeps running statistics, which would mix the tasks; "
+                "use metabook.nn.TaskBatchNorm, or track_running_stats=False"
+            )
+    return net
