@@ -18,6 +18,7 @@ class Likelihood(ABC):
     """The kind of target a task has."""
 
     size: int  #: number of outputs a network needs: N classes, or Dy target dimensions
+    higher_is_better: bool  #: of the first of the scores, the one that counts
 
     @abstractmethod
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
@@ -38,6 +39,8 @@ class Likelihood(ABC):
 
 class Classification(Likelihood):
     """N classes: cross-entropy in nats, Categorical predictions, accuracy (fraction) and nll (nats per query)."""
+
+    higher_is_better = True
 
     def __init__(self, n_way: int) -> None:
         self.size = check_count("n_way", n_way, least=2)
@@ -79,6 +82,8 @@ class Regression(Likelihood):
     With that variance the negative log-likelihood *is* the squared error, up to the constant log(pi)/2 per dimension,
     so the inner loss of the regression papers and the predictive distribution are one and the same.
     """
+
+    higher_is_better = False
 
     def __init__(self, size: int = 1) -> None:
         self.size = check_count("size", size)
