@@ -1,0 +1,16 @@
+"""Plain text tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def table(rows: Sequence[Sequence[str]], head: Sequence[str] | None = None, *, indent: str = "") -> str:
+    """Rows in columns as wide as their widest cell, two spaces apart, with an underlined head if there is one."""
+    every = [list(head)] * (head is not None) + [list(row) for row in rows]
+    if not every:
+        return ""
+    widths = [max(len(row[i]) for row in every) for i in range(len(every[0]))]
+    if head is not None:
+        every.insert(1, ["-" * width for width in widths])
+    return "\n".join(indent + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in every)
