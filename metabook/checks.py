@@ -31,6 +31,15 @@ def check_positive(name: str, value: float) -> float:
     return float(value)
 
 
+def check_range(name: str, value: float | tuple[float, float]) -> tuple[float, float]:
+    """``value`` as (low, high) with low <= high, both finite; one number means (number, number); else ValueError."""
+    pair = (value, value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    numbers = isinstance(pair, (tuple, list)) and all(isinstance(v, (int, float)) and math.isfinite(v) for v in pair)
+    if not numbers or len(pair) != 2 or pair[0] > pair[1]:
+        raise ValueError(f"{name}: {value!r} given; a pair (low, high) of finite numbers with low <= high is needed")
+    return float(pair[0]), float(pair[1])
+
+
 def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
     """``value`` if it is one of ``allowed``; else ValueError that lists them."""
     options = list(allowed)
@@ -48,7 +57,8 @@ def check_episode(episode: Episode, likelihood: Likelihood, x_shape: tuple[int, 
         x, y = part.x, part.y
         if x.dim() < 3 or x.shape[:2] != y.shape[:2]:
             raise ValueError(
-                f"{name}: x of shape {list(x.shape)} and y of shape {list(y.shape)} given; x must be [B, S, *X] and y [B, S, ...]"
+                f"{name}: x of shape {list(x.shape)} and y of shape {list(y.shape)} given; "
+                "x must be [B, S, *X] and y [B, S, ...]"
             )
         if 0 in x.shape:
             raise ValueError(f"{name}.x: shape {list(x.shape)} given; every task needs at least one example")
