@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from pathlib import Path
@@ -44,7 +45,9 @@ def write_checkpoint(
 ) -> Path:
     """Write weights, and the state of a training run that wants to be resumed."""
     content = {"metabook": FORMAT, "learner": type(learner).__name__, "weights": weights, "training": training}
-    return write_whole(path, lambda beside: torch.save(content, beside))
+    buffer = io.BytesIO()  # torch.save to a full disk raises RuntimeError; Python's own write says what is wrong
+    torch.save(content, buffer)
+    return write_whole(path, lambda beside: beside.write_bytes(buffer.getbuffer()))
 
 
 def read_checkpoint(path: str | os.PathLike[str], learner: MetaLearner) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def read_checkpoint(path: str | os.PathLike[str], learner: MetaLearner) -> dict[
     for key in sorted(ours.keys() | theirs.keys()):
         if ours.get(key) != theirs.get(key):
             raise ValueError(
-                f"path: {path} does not fit this {name}: weight {key!r} has shape {theirs.get(key, 'none')} in the file "
+                f"path: {path} does not fit this {name}: weight {key!r} has shape {theirs.get(key, 'none')} in it "
                 f"and {ours.get(key, 'none')} in the learner"
             )
     return content
