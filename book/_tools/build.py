@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import fingerprint
 import torch_inventory
@@ -14,6 +15,7 @@ SOURCE = ROOT / "_build" / "src"
 
 
 def main() -> int:
+    SOURCE.mkdir(parents=True, exist_ok=True)
     for name in ("_config.yml", "_toc.yml"):
         shutil.copyfile(ROOT / name, SOURCE / name)
     shutil.rmtree(SOURCE / "book", ignore_errors=True)
@@ -22,8 +24,8 @@ def main() -> int:
     # From nothing each time: Sphinx repeats no warning about a page that it did not read again.
     for name in ("html", ".doctrees"):
         shutil.rmtree(ROOT / "_build" / name, ignore_errors=True)
-    command = [sys.executable, "-m", "jupyter_book", "build", str(SOURCE), "--path-output", str(ROOT), "-W", "-n"]
-    status = subprocess.run([*command, "--keep-going", "-q"], cwd=ROOT).returncode
+    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", str(SOURCE), "--path-output", str(ROOT)]
+    status = subprocess.run([*command, "-W", "-n", "--keep-going", "-q"], cwd=ROOT).returncode
     page = ROOT / "_build" / "html" / "index.html"
     if status == 0:
         print(f"The book: {page}")

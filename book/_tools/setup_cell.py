@@ -7,19 +7,18 @@ from pathlib import Path
 
 import repository
 
+# It asks for the distribution by its own name: an unrelated program is importable as metabook too, and an error inside
+# an installed metabook must show, not lead to an installation.
 TEXT = """\
-# Set-up: on Colab this installs metabook; after `make book` it is there already.
+# Set-up: installs metabook where it is missing, on Colab for example.
+from importlib.metadata import PackageNotFoundError, version
+
 try:
-    from metabook import MetaLearner  # an unrelated program is also named metabook
-except ImportError:
+    version("metabook-torch")
+except PackageNotFoundError:
+    # An unrelated program has the same import name.
     %pip uninstall -qqy metabook
     %pip install -q git+{address}
-    import importlib
-    import sys
-
-    for name in [name for name in sys.modules if name.split(".")[0] == "metabook"]:
-        del sys.modules[name]
-    importlib.invalidate_caches()
 
 import metabook.plots
 
