@@ -33,8 +33,8 @@ def check_positive(name: str, value: float) -> float:
 
 def check_range(name: str, value: float | tuple[float, float]) -> tuple[float, float]:
     """``value`` as (low, high) with low <= high, both finite; one number means (number, number); else ValueError."""
-    pair = (value, value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-    numbers = isinstance(pair, (tuple, list)) and all(isinstance(v, (int, float)) and math.isfinite(v) for v in pair)
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in pair)
     if not numbers or len(pair) != 2 or pair[0] > pair[1]:
         raise ValueError(f"{name}: {value!r} given; a pair (low, high) of finite numbers with low <= high is needed")
     return float(pair[0]), float(pair[1])

@@ -18,7 +18,8 @@ class GaussianProcess:
 
     The optimum is ``metabook.baselines.ExactGP`` with the same length_scale, noise and kernel.
 
-    shots: support examples per task; a pair (low, high) draws one number for each batch, the same in all its tasks.
+    shots: support examples per task; a pair (low, high) draws one number for each batch, the same in all its tasks
+        (so a mean over tasks needs many batches: ``evaluate(..., batch=10)`` rather than 100).
     queries: query examples per task; their targets are noisy too.
     length_scale: (low, high) of a uniform distribution, one draw a task; a single number fixes it.
     noise: standard deviation of the noise on y. kernel: "rbf", "matern52" or "periodic" (period 1).
