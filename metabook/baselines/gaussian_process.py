@@ -70,9 +70,9 @@ class ExactGP(MetaLearner):
         mean, variance = predictive(state, query_x, noise=self.noise, kernel=self.kernel)  # [B, G, Q]
         # p(y* | y) = sum over g of p(g | y) N(y*; mean_g, variance_g), p(g | y) proportional to prior_g p(y | g)
         logits = state.evidence + state.evidence.new_tensor(self.priors).log()
-        mixing = Categorical(logits=logits.unsqueeze(1).expand(-1, query_x.shape[1], -1).to(query_x))
-        mean, sd = mean.mT.unsqueeze(-1).to(query_x), variance.sqrt().mT.unsqueeze(-1).to(query_x)  # [B, Q, G, 1]
-        return MixtureSameFamily(mixing, Independent(Normal(mean, sd), 1))
+        mixing = Categorical(logits=logits[:, None, None].expand(-1, query_x.shape[1], 1, -1).to(query_x))
+        mean, sd = mean.mT.unsqueeze(2).to(query_x), variance.sqrt().mT.unsqueeze(2).to(query_x)  # [B, Q, 1, G]
+        return Independent(MixtureSameFamily(mixing, Normal(mean, sd)), 1)
 
     def meta_loss(self, batch: Episode) -> Tensor:
         """Mean negative log-likelihood of the queries in nats; there is nothing to train."""
