@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import io
 import os
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,10 @@ def read_checkpoint(path: str | os.PathLike[str], learner: MetaLearner) -> dict[
     if not Path(path).is_file():
         raise FileNotFoundError(f"path: no checkpoint at {path}; give a file written by metabook.save or train")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content_bytes = io.BytesIO(Path(path).read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of foreign pickles before it refuses them
+            content = torch.load(content_bytes, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         raise ValueError(f"path: {path} is damaged or not a metabook checkpoint, so it was not loaded") from error
     if not isinstance(content, dict) or content.get("metabook") != FORMAT:

@@ -69,11 +69,13 @@ class Classification(Likelihood):
         y = examples.y
         if y.dtype != torch.int64 or y.dim() != 2:
             raise ValueError(
-                f"{name}.y: {y.dtype} of shape {list(y.shape)} given; classification needs int64 classes of shape [B, S]"
+                f"{name}.y: {y.dtype} of shape {list(y.shape)} given; classification needs int64 of shape [B, S]"
             )
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= self.size:
-            raise ValueError(f"{name}.y: labels {low} to {high} given; {self.size}-way tasks allow 0 to {self.size - 1}")
+            raise ValueError(
+                f"{name}.y: labels {low} to {high} given; {self.size}-way tasks allow 0 to {self.size - 1}"
+            )
 
 
 class Regression(Likelihood):
@@ -109,7 +111,7 @@ class Regression(Likelihood):
         y = examples.y
         if not y.is_floating_point() or y.dim() != 3 or y.shape[-1] != self.size:
             raise ValueError(
-                f"{name}.y: {y.dtype} of shape {list(y.shape)} given; regression needs floats of shape [B, S, {self.size}]"
+                f"{name}.y: {y.dtype} of shape {list(y.shape)} given; regression needs floats, [B, S, {self.size}]"
             )
 
 

@@ -12,14 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metabook.checkpoint import read_checkpoint, write_checkpoint
 from metabook.checks import check_count, check_episode, check_positive
 from metabook.device import make_generator, pick_device
 from metabook.episode import Episode
 from metabook.evaluation import evaluate
-from metabook.files import write_json
 from metabook.learner import MetaLearner
 from metabook.progress import Progress
+from metabook.resuming import RunFiles, Weights
 from metabook.tasks.protocol import Tasks
 
 SAVE_EVERY_SECONDS = 30.0
@@ -68,7 +67,8 @@ def train(
     device: cuda, mps or cpu, whichever there is, when None.
     micro_batch: tasks per backward pass; bounds the memory, same gradient.
     compile: compile the whole meta-gradient; worth it for small networks and many steps.
-    out: folder for ``checkpoint.pt`` and ``history.json``, written every half minute, at every validation and at the end.
+    out: folder for ``checkpoint.pt`` and ``history.json``, written every half minute,
+        at every validation and at the end.
     resume: go on from ``out``; the result is bit for bit that of a run that was never interrupted.
     progress: "bar", "lines" or "none"; a bar at a terminal, else lines, when None.
 
@@ -84,55 +84,44 @@ def train(
     parameters = [p for p in learner.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError(f"learner: {type(learner).__name__} has no meta-parameters; there is nothing to train")
-    path = None if out is None else Path(out) / "checkpoint.pt"
-    if resume and path is None:
+    settings = {"batch": batch, "lr": lr, "seed": seed, "micro_batch": micro_batch, "validate_every": every}
+    files = None if out is None else RunFiles(Path(out), settings)
+    if resume and files is None:
         raise ValueError("resume: True given without out; name the folder of the run to resume")
-    if path is not None and path.exists() and not resume:
+    if files is not None and files.path.exists() and not resume:
         raise FileExistsError(f"out: {out} already holds a run; use resume=True to go on, or another folder")
 
     learner.to(device).train()
     optim = torch.optim.Adam(parameters, lr=lr, fused=True) if optimizer is None else optimizer(parameters)
     generator = make_generator(device, seed)
-    history, losses, first, best = History(), torch.zeros(steps, device=device), 0, None
-    settings = {"batch": batch, "lr": lr, "seed": seed, "micro_batch": micro_batch, "validate_every": every}
     gradient = _compiled(learner) if compile else _gradient
-
-    def checkpoint(step: int) -> None:
-        if path is None:
-            return
-        history.losses, history.seconds = losses[:step].tolist(), seconds + time.perf_counter() - began
-        state = {
-            "step": step,
-            "settings": settings,
-            "weights": learner.state_dict(),
-            "optimizer": optim.state_dict(),
-            "generator": generator.get_state(),
-            "rng": _rng_state(device),
-            "history": history.to_json(),
-        }
-        write_checkpoint(path, learner, best or learner.state_dict(), state)
-        write_json(path.with_name("history.json"), history.to_json())
+    losses = torch.zeros(steps, device=device)
+    history, step = History(), 0
+    best: Weights | None = None
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        if resume and path is not None and path.exists():
-            content = read_checkpoint(path, learner)
-            state = _check_settings(content["training"], settings, steps, path)
-            learner.load_state_dict(state["weights"])
-            optim.load_state_dict(state["optimizer"])
-            generator.set_state(state["generator"])
-            _set_rng_state(device, state["rng"])
-            history, first = History(**state["history"]), state["step"]
-            losses[:first] = torch.tensor(history.losses)
-            best = content["weights"] if history.best_step is not None else None
-        seconds, began = history.seconds, time.perf_counter()
-        step, saved = first, began
+        if resume and files is not None and files.path.exists():
+            step, past, weights = files.read(learner, steps, optim, generator)
+            history = History(**past)
+            losses[:step] = torch.tensor(history.losses)
+            best = weights if history.best_step is not None else None
+        clock = time.perf_counter() - history.seconds
+
+        def checkpoint() -> None:
+            history.losses, history.seconds = losses[:step].tolist(), time.perf_counter() - clock
+            _finite(sum(history.losses), step)
+            if files is not None:
+                files.write(learner, best, step, optim, generator, history.to_json())
+
+        saved, first = time.perf_counter(), True
         try:
-            with Progress(steps, first, progress) as bar:
+            with Progress(steps, step, progress) as bar:
                 while step < steps:
                     episode = tasks.sample(batch, generator)
-                    if step == first:
+                    if first:
                         check_episode(episode, learner.likelihood)
+                        first = False
                     optim.zero_grad(set_to_none=True)
                     losses[step] = gradient(learner, episode, micro_batch)
                     optim.step()
@@ -140,22 +129,23 @@ def train(
                     if bar.due(step):
                         bar.show(step, _finite(float(losses[step - 1]), step))
                     if validation is not None and (step % every == 0 or step == steps):
-                        scores = evaluate(learner, validation, episodes=validation_episodes, seed=seed + 1, device=device)
+                        scores = evaluate(
+                            learner, validation, episodes=validation_episodes, seed=seed + 1, device=device
+                        )
                         means = {name: score.mean for name, score in scores.items()}
+                        bar.note(step, means)
                         history.validation.append({"step": step, **means})
                         if _is_best(history, validation.likelihood.higher_is_better):
                             history.best_step = step
                             best = {k: v.detach().clone() for k, v in learner.state_dict().items()}
-                        bar.note(step, means)
+                        saved = -SAVE_EVERY_SECONDS  # a validation is worth a checkpoint
                     if time.perf_counter() - saved > SAVE_EVERY_SECONDS:
-                        checkpoint(step)
+                        checkpoint()
                         saved = time.perf_counter()
         except KeyboardInterrupt:
-            checkpoint(step)
+            checkpoint()
             raise
-        _finite(float(losses.sum()), steps)
-        checkpoint(steps)
-    history.losses, history.seconds = losses.tolist(), seconds + time.perf_counter() - began
+        checkpoint()
     if best is not None:
         learner.load_state_dict(best)
     return history
@@ -195,22 +185,3 @@ def _finite(loss: float, step: int) -> float:
 def _is_best(history: History, higher_is_better: bool) -> bool:
     values = [list(v.values())[1] for v in history.validation]  # the first score is the one that counts
     return values[-1] == (max if higher_is_better else min)(values) and values.count(values[-1]) == 1
-
-
-def _check_settings(state: Any, settings: dict[str, Any], steps: int, path: Path) -> dict[str, Any]:
-    if state is None:
-        raise ValueError(f"resume: {path} holds weights only, no training run to go on with")
-    different = [f"{k} was {state['settings'].get(k)}, now {v}" for k, v in settings.items() if state["settings"].get(k) != v]
-    if different:
-        raise ValueError(f"resume: the run in {path.parent} had other settings: {'; '.join(different)}")
-    if state["step"] > steps:
-        raise ValueError(f"steps: {steps} given; the run in {path.parent} has already made {state['step']}")
-    return state
-
-
-def _rng_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def _set_rng_state(device: torch.device, state: Tensor) -> None:
-    torch.cuda.set_rng_state(state, device) if device.type == "cuda" else torch.set_rng_state(state)

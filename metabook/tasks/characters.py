@@ -1,0 +1,93 @@
+"""Few-shot tasks over the package's image data sets, each cut into disjoint train, validation and test classes."""
+
+from __future__ import annotations
+
+from metabook.data import folder, glyphs, omniglot
+from metabook.tasks.challenge import OmniglotChallenge
+from metabook.tasks.distort import Distort
+from metabook.tasks.images import FewShot
+
+VALIDATE_EACH = 8  #: of Omniglot's training characters every eighth is kept for validation
+
+
+def glyph_tasks(
+    part: str, *, way: int = 5, shots: int = 1, queries: int = 15, within_alphabet: bool = False, distort: bool = True
+) -> FewShot:
+    """Printed letters; train, validation and test have scripts of their own.
+
+    A letter has only a handful of faces, so every drawn image is distorted and the faces of a query may repeat, each
+    time distorted anew; a face never serves as support and query of the same task. ``distort=False`` draws plain faces,
+    for which ``queries`` must be small.
+    """
+    data = glyphs.load(part)
+    return FewShot(
+        data.images,
+        data.labels,
+        way=way,
+        shots=shots,
+        queries=queries,
+        groups=data.groups,
+        within_groups=within_alphabet,
+        distort=Distort() if distort else None,
+        repeat=distort,
+    )
+
+
+def omniglot_tasks(
+    part: str,
+    *,
+    way: int = 5,
+    shots: int = 1,
+    queries: int = 15,
+    within_alphabet: bool = False,
+    split: str = "background",
+    held_out: str = "evaluation",
+    rotations: bool = True,
+    distort: bool = False,
+) -> FewShot:
+    """Handwritten letters: train and validation from ``split``, test from the alphabets that only ``held_out`` has.
+
+    rotations: training characters turned by 90, 180 and 270 degrees count as characters of their own (Santoro et al.
+        2016); test characters are never turned. distort: distort the training images at random.
+    """
+    if part == "test":
+        data = omniglot.held_out(split, held_out)
+    else:
+        data = omniglot.load(split)
+        kept = [c for c in range(len(data.names)) if (c % VALIDATE_EACH == 0) == (part == "validation")]
+        data = data.select(kept)
+    training = part == "train"
+    if training and rotations:
+        data = data.rotated()
+    return FewShot(
+        data.images,
+        data.labels,
+        way=way,
+        shots=shots,
+        queries=queries,
+        groups=data.groups,
+        within_groups=within_alphabet,
+        distort=Distort() if training and distort else None,
+    )
+
+
+def challenge_tasks(part: str) -> OmniglotChallenge:
+    """The 20 official one-shot runs. Raises ValueError unless ``part`` is test: nothing may be trained on them."""
+    if part != "test":
+        raise ValueError(f"part: {part!r} given; the challenge is a test, train on omniglot instead")
+    return OmniglotChallenge()
+
+
+def folder_tasks(
+    part: str, *, path: str, way: int = 5, shots: int = 1, queries: int = 5, size: int = 28, all_classes: bool = False
+) -> FewShot:
+    """Your own images: one sub-folder of ``path`` a class, any sizes and colours, made grey and ``size`` x ``size``.
+
+    Of every five classes, in the order of their names, three are for training, one is for validation and one for test;
+    with ``all_classes`` every part has all of them, for scoring a learner that was trained on other data.
+    """
+    data = folder.load(path, size=size)
+    if not all_classes:
+        parts = ("train", "train", "train", "validation", "test")
+        data = data.select([c for c in range(len(data.names)) if parts[c % 5] == part])
+    return FewShot(data.images, data.labels, way=way, shots=shots, queries=queries)

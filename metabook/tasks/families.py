@@ -1,0 +1,51 @@
+"""The list of task distributions by name, each with its train, validation and test part."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from metabook.checks import check_choice
+from metabook.tasks.characters import challenge_tasks, folder_tasks, glyph_tasks, omniglot_tasks
+from metabook.tasks.clusters import Clusters
+from metabook.tasks.gaussian_process import GaussianProcess
+from metabook.tasks.linear import LinearRegression
+from metabook.tasks.protocol import Tasks
+from metabook.tasks.sinusoids import Sinusoids
+
+PARTS = ("train", "validation", "test")
+
+
+class TaskFamily(NamedTuple):
+    """One entry: how to build the tasks of a family.
+
+    A family of endless tasks (functions of its options alone) draws the tasks of every part from one distribution: two
+    draws never meet. A family over a data set gives each part classes of its own, and its ``make`` takes the part.
+    """
+
+    make: Callable[..., Tasks]  #: (**options) -> tasks, or (part, **options) -> tasks
+    idea: str
+
+    def build(self, part: str, **options: Any) -> Tasks:
+        """The tasks of ``part``. Raises ValueError for an unknown part, and what the data set raises."""
+        check_choice("part", part, PARTS)
+        takes_part = "part" in inspect.signature(self.make).parameters
+        return self.make(part, **options) if takes_part else self.make(**options)
+
+    def options(self) -> dict[str, Any]:
+        """Option name -> default value."""
+        parameters = inspect.signature(self.make).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+TASKS: dict[str, TaskFamily] = {
+    "sinusoids": TaskFamily(Sinusoids, "sines of random amplitude and phase (Finn et al. 2017)"),
+    "linear": TaskFamily(LinearRegression, "linear functions with noise; the Bayes optimum is known"),
+    "clusters": TaskFamily(Clusters, "Gaussian clusters; the Bayes optimum is known"),
+    "gp": TaskFamily(GaussianProcess, "draws from a Gaussian process; the posterior is known"),
+    "glyphs": TaskFamily(glyph_tasks, "printed letters of many scripts, shipped with the package"),
+    "omniglot": TaskFamily(omniglot_tasks, "handwritten letters of many alphabets (Lake et al. 2015)"),
+    "omniglot-challenge": TaskFamily(challenge_tasks, "the 20 official within-alphabet 20-way one-shot runs"),
+    "folder": TaskFamily(folder_tasks, "your own images, one folder a class: folder:PATH"),
+}
