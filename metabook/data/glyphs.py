@@ -40,6 +40,7 @@ FACES = (
 )
 SIZE, BOX = 28, 20  # pixels: a letter fills a box of 20 in an image of 28, about as in Omniglot
 LEAST_FACES = 4
+POINTS, LEAST_EXTENT = 100, 45  # drawn at 100 points, where an x is about 55 pixels high; smaller ones are vowel marks
 ALIKE = 0.95  # correlation of two blurred letters of one face from which they are look-alikes
 Renders = dict[int, NDArray[np.uint8]]  # face -> image
 
@@ -93,7 +94,7 @@ def _all_renders() -> dict[int, Renders]:
     found: dict[int, Renders] = {}
     for face, name in enumerate(FACES):
         path = str(folder / f"{name}.ttf")
-        font = ImageFont.truetype(path, 100, layout_engine=ImageFont.Layout.BASIC)
+        font = ImageFont.truetype(path, POINTS, layout_engine=ImageFont.Layout.BASIC)
         for letter in sorted(FT2Font(path).get_charmap()):
             char = chr(letter)
             if unicodedata.category(char) not in ("Lu", "Ll", "Lo"):
@@ -108,7 +109,7 @@ def _all_renders() -> dict[int, Renders]:
 
 
 def _draw(font: ImageFont.FreeTypeFont, char: str) -> NDArray[np.uint8] | None:
-    """The letter's ink, scaled to the box and centred; None if it has no ink."""
+    """The letter's ink, scaled to the box and centred; None if it has no ink, or is no more than a mark."""
     mask, _ = font.getmask2(char, mode="L")
     if 0 in mask.size:
         return None
@@ -117,6 +118,8 @@ def _draw(font: ImageFont.FreeTypeFont, char: str) -> NDArray[np.uint8] | None:
     if bounds is None:
         return None
     ink = drawn.crop(bounds)
+    if max(ink.size) < LEAST_EXTENT:
+        return None
     scale = BOX / max(ink.size)
     size = (max(1, round(ink.width * scale)), max(1, round(ink.height * scale)))
     resample = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
