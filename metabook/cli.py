@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from metabook.commands import benchmark, data, evaluate, predict, results, systems, train
+from metabook.commands import benchmark, evaluate, predict, results, systems, train
 
-COMMANDS = (systems, train, evaluate, predict, data, results, benchmark)
+COMMANDS = (systems, train, evaluate, predict, results, benchmark)
 
 EXAMPLES = """\
 from nothing to a prediction on your own images:
@@ -57,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         try:
             args = parser.parse_args(argv)
-            if not hasattr(args, "run"):
+            if not hasattr(args, "command"):
                 parser.print_help()
                 return 0
-            status: int = args.run(args)
+            status: int = args.command(args)
         finally:
             sys.stdout.flush()
         return status

@@ -141,12 +141,14 @@ def load_learner(
     if wanted.size != trained.size and _shapes(learner) != _shapes(learner_for(trained)):
         what = "classes" if isinstance(trained, Classification) else "target dimensions"
         raise ValueError(
-            f"way: {wanted.size} {what} given; this {config['system']} was trained on {trained.size} and its last layer is "
-            f"fixed: use {trained.size}, or a system without a fixed last layer such as prototypical"
+            f"way: {wanted.size} {what} given; this {config['system']} was trained on {trained.size} and its last "
+            f"layer is fixed: use {trained.size}, or a system without a fixed last layer such as prototypical"
         )
     path = Path(folder) / CHECKPOINT
     if not path.is_file():
-        raise FileNotFoundError(f"run: no {CHECKPOINT} in {folder}; the training was stopped before the first was written")
+        raise FileNotFoundError(
+            f"run: no {CHECKPOINT} in {folder}; the training was stopped before the first was written"
+        )
     return load(learner, path).eval()
 
 

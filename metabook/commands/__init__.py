@@ -1,1 +1,1 @@
-"""The commands of ``metabook``, one a file: ``add`` declares its arguments, ``run`` does it and returns the exit status."""
+"""The commands of ``metabook``, one a file: ``add`` declares the arguments, ``run`` returns the exit status."""

@@ -42,7 +42,10 @@ def add_task_arguments(parser: argparse.ArgumentParser) -> None:
         help="omniglot: test on the alphabets of this split that --split does not have, for example small2",
     )
     group.add_argument(
-        "--within-alphabet", action="store_true", default=None, help="omniglot, glyphs: all classes of a task from one script"
+        "--within-alphabet",
+        action="store_true",
+        default=None,
+        help="omniglot, glyphs: all classes of a task from one script",
     )
 
 
@@ -85,7 +88,7 @@ def task_options(name: str, args: argparse.Namespace) -> dict[str, Any]:
 def settings(pairs: Sequence[str], system: str, tasks: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What --set gave, split into options of the system and options of the tasks.
 
-    Raises ValueError for a pair without "=", a key given twice, one that neither has, or no true/false where one belongs.
+    Raises ValueError for a pair without "=", a key given twice, one that neither has, and text for true or false.
     """
     family = tasks.partition(":")[0]
     of_system, of_tasks = find("system", system, SYSTEMS).options(), TASKS[family].options()

@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
         examples=["metabook results", "metabook results --json"],
     )
     parser.add_argument("--json", action="store_true", help="print JSON only")
-    parser.set_defaults(run=run)
+    parser.set_defaults(command=run)
 
 
 def recorded() -> dict[str, dict[str, Any]]:
@@ -46,7 +46,10 @@ def run(args: argparse.Namespace) -> int:
     for name, result in results.items():
         print(f"{result['title']} ({name})")
         print(f"  {result['command']}")
-        rows = [[key, f"{s['mean']:.4f} ± {_number(s['interval'])}", f"{s['n']} tasks"] for key, s in result["scores"].items()]
+        rows = [
+            [key, f"{s['mean']:.4f} ± {_number(s['interval'])}", f"{s['n']} tasks"]
+            for key, s in result["scores"].items()
+        ]
         rows += [[f"published: {p['system']}", str(p["value"]), _source(p)] for p in result.get("published", [])]
         print(table(rows, indent="  "), end="\n\n")
     return 0

@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
         examples=["metabook systems", "metabook systems --json"],
     )
     parser.add_argument("--json", action="store_true", help="print JSON only")
-    parser.set_defaults(run=run)
+    parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,4 +13,4 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str] | None = None, *, i
     widths = [max(len(row[i]) for row in every) for i in range(len(every[0]))]
     if head is not None:
         every.insert(1, ["-" * width for width in widths])
-    return "\n".join(indent + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in every)
+    return "\n".join(indent + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in every)

@@ -1,0 +1,128 @@
+"""Bad input to the commands, and disks that refuse: one line, status 2, and nothing half-written left."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import metabook
+from metabook.cli import main
+from metabook.files import write_json, write_whole
+from metabook.likelihood import Classification
+from metabook.metric import ProtoNet
+from metabook.nn import MLP
+
+TRAIN = ["train", "maml", "--tasks", "sinusoids", "--steps", "1", "--batch", "2", "--device", "cpu", "--out", "OUT"]
+
+# arguments (OUT: a folder that does not exist; RUN: a run; HERE: an empty folder) and what the one line must say
+COMMANDS = {
+    "an unknown command": (["trian"], "invalid choice: 'trian'"),
+    "an unknown flag": ([*TRAIN, "--stepps", "3"], "--stepps"),
+    "no tasks": (["train", "maml"], "required: --tasks"),
+    "text as a count": ([*TRAIN, "--batch", "many"], "--batch: invalid int value: 'many'"),
+    "a negative count": ([*TRAIN, "--steps", "-5"], "steps: -5 given; at least 1"),
+    "no shots": ([*TRAIN, "--shot", "0"], "shots: 0 given; at least 1"),
+    "a rate that is no number": ([*TRAIN, "--lr", "nan"], "lr: nan given; a finite number"),
+    "a flag of other tasks": ([*TRAIN, "--way", "5"], "--way: sinusoids has no such option"),
+    "an unknown system": (["train", "mamml", *TRAIN[2:]], "did you mean maml"),
+    "unknown tasks": ([*TRAIN[:3], "sinusiods", *TRAIN[4:]], "did you mean sinusoids"),
+    "a path on other tasks": ([*TRAIN[:3], "clusters:x", *TRAIN[4:]], "only folder takes a path"),
+    "a folder without a path": ([*TRAIN[:3], "folder", *TRAIN[4:]], "folder:PATH"),
+    "a system for other targets": (["train", "prototypical", *TRAIN[2:]], "system: prototypical does classification"),
+    "nothing to train": (["train", "nearest-pixels", *TRAIN[2:3], "clusters", *TRAIN[4:]], "no meta-parameters"),
+    "--set of an unknown option": (
+        [*TRAIN, "--set", "iner_lr=1"],
+        "iner_lr: not an option of maml or sinusoids; it has inner_lr",
+    ),
+    "--set without a value": ([*TRAIN, "--set", "inner_lr"], "--set: 'inner_lr' given; write KEY=VALUE"),
+    "--set twice": ([*TRAIN, "--set", "inner_lr=1", "--set", "inner-lr=2"], "--set: inner_lr given twice"),
+    "--set of a wrong type": ([*TRAIN, "--set", "inner_lr=fast"], "inner_lr: 'fast' given; a number above 0"),
+    "--set of no truth value": ([*TRAIN, "--set", "first_order=maybe"], "write first_order=true or first_order=false"),
+    "--set of an option of the tasks": ([*TRAIN, "--set", "amplitude=(2,1)"], "amplitude: "),
+    "a device that is not there": ([*TRAIN, "--device", "cuda:99"], "device: 'cuda:99' given; this machine has"),
+    "a run that diverges": ([*TRAIN, "--set", "inner_lr=1e30", "--set", "inner_steps=3"], "meta-loss: .*lower"),
+    "a run folder that is not there": (["evaluate", "OUT"], "run: no run.json in .*metabook train"),
+    "no episodes": (["evaluate", "RUN", "--episodes", "0"], "episodes: 0 given; at least 1"),
+    "tasks of another kind": (
+        ["evaluate", "RUN", "--tasks", "clusters"],
+        "tasks: inputs of shape|tasks: Classification",
+    ),
+    "an option that changes the weights": (["evaluate", "RUN", "--set", "width=8"], "does not fit"),
+    "labels from a run on numbers": (
+        ["predict", "RUN", "--support", "HERE", "--query", "x.png"],
+        "needs one trained on images",
+    ),
+    "data that are not known": (["data", "fetch", "omnigolt"], "did you mean omniglot"),
+}
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bad") / "run"
+    assert main([path.as_posix() if a == "OUT" else a for a in TRAIN]) == 0
+    return path
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_the_command_line_says_in_one_line_what_is_wrong(kind, tmp_path, run_folder, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv, message = COMMANDS[kind]
+    (tmp_path / "here").mkdir()
+    before = {p: p.read_bytes() for p in run_folder.iterdir()}
+    places = {"OUT": str(tmp_path / "out"), "RUN": str(run_folder), "HERE": str(tmp_path / "here")}
+    assert main([places.get(a, a) for a in argv]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("metabook: error: ") and error.count("\n") == 1
+    assert re.search(message, error)
+    assert [p.name for p in tmp_path.rglob("*")] == ["here"]
+    assert {p: p.read_bytes() for p in run_folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "code", [errno.ENOSPC, errno.EROFS, errno.EACCES], ids=["full disk", "read-only disk", "not allowed"]
+)
+@pytest.mark.parametrize("step", ["mkstemp", "write_bytes", "replace"])
+def test_a_disk_that_refuses_leaves_nothing_and_says_why(code, step, tmp_path, monkeypatch, capsys):
+    def refuse(*args, **options):
+        raise OSError(code, os.strerror(code), "the-disk")
+
+    where = {"mkstemp": tempfile, "write_bytes": Path, "replace": os}[step]
+    monkeypatch.setattr(where, step, refuse)
+    argv = [str(tmp_path / "out") if a == "OUT" else a for a in TRAIN]
+    assert main(argv) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == f"metabook: error: the-disk: {os.strerror(code)}"
+    assert not any(p.is_file() for p in tmp_path.rglob("*"))
+
+
+def test_a_really_full_disk(tmp_path):
+    """The operating system itself refuses: files may not pass 2,000 bytes."""
+    resource = pytest.importorskip("resource", reason="limits on file sizes are a Unix thing")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            metabook.save(ProtoNet(MLP(4, 64), Classification(3)), tmp_path / "w.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path):
+    path = write_json(tmp_path / "a.json", {"old": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"new": float("nan")})
+
+    def half(beside):
+        beside.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, half)
+    assert json.loads(path.read_text()) == {"old": 1} and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,203 @@
+"""Every command through main(argv), and as a program of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from metabook.cli import main, make_parser
+from metabook.likelihood import Classification
+from metabook.registry import SYSTEMS
+
+QUICK = ["--steps", "2", "--batch", "2", "--device", "cpu"]
+
+
+def out_of(capsys, *argv):
+    capsys.readouterr()
+    assert main([str(a) for a in argv]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def error_of(capsys, *argv):
+    capsys.readouterr()
+    assert main([str(a) for a in argv]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert captured.err.startswith("metabook: error: ")
+    return captured.err
+
+
+@pytest.fixture(scope="module")
+def sine(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "sine"
+    assert main(["train", "maml", "--tasks", "sinusoid", *QUICK, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "clusters"
+    tasks = ["--tasks", "clusters", "--way", "4", "--shot", "2"]
+    assert main(["train", "prototypical", *tasks, *QUICK, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_no_command_prints_the_help_with_the_way_to_a_first_prediction(capsys):
+    text = out_of(capsys)
+    assert "metabook train prototypical --tasks glyphs" in text and "metabook predict" in text
+
+
+@pytest.mark.parametrize("command", ["systems", "train", "evaluate", "predict", "data", "results", "benchmark"])
+def test_every_help_has_examples_that_parse(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    examples = [line.split() for line in text.partition("examples:")[2].splitlines() if line.startswith("  metabook ")]
+    assert examples
+    for words in examples:
+        assert make_parser().parse_args(words[1:]).command
+
+
+def test_systems_lists_every_registered_system(capsys):
+    assert list(json.loads(out_of(capsys, "systems", "--json"))) == list(SYSTEMS)
+    text = out_of(capsys, "systems")
+    assert all(f"{name}: {system.idea}" in text for name, system in SYSTEMS.items())
+    assert "inner_lr" in text
+
+
+def test_train_says_where_the_result_is_and_what_to_do_next(tmp_path, capsys):
+    text = out_of(capsys, "train", "joint", "--tasks", "sinusoids", *QUICK, "--out", tmp_path / "run")
+    assert f"saved in {tmp_path / 'run'}" in text and f"metabook evaluate {tmp_path / 'run'}" in text
+    assert "metabook predict" not in text  # predict is for images
+
+
+def test_train_without_out_writes_into_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    out_of(capsys, "train", "joint", "--tasks", "sinusoids", *QUICK)
+    assert (tmp_path / "runs" / "joint-sinusoids" / "checkpoint.pt").exists()
+
+
+def test_train_refuses_a_folder_with_a_run_and_leaves_it_alone(sine, capsys):
+    before = {p: p.read_bytes() for p in sine.iterdir()}
+    error = error_of(capsys, "train", "maml", "--tasks", "sinusoids", *QUICK, "--out", sine)
+    assert "--out:" in error and "--resume" in error and str(sine) in error
+    assert {p: p.read_bytes() for p in sine.iterdir()} == before
+
+
+def test_resume_with_other_settings_names_each_of_them(sine, capsys):
+    before = (sine / "run.json").read_bytes()
+    argv = ["train", "maml", "--tasks", "sinusoids", "--resume", "--out", sine]
+    error = error_of(capsys, *argv, "--lr", "0.5", "--shot", "9", "--seed", "4", "--set", "inner_steps=3")
+    for part in ("lr was 0.001, now 0.5", "shots was 5, now 9", "seed was 0, now 4", "inner_steps was 1, now 3"):
+        assert part in error
+    assert "system was maml, now joint" in error_of(capsys, "train", "joint", *argv[2:])
+    assert (sine / "run.json").read_bytes() == before
+
+
+def test_resume_of_nothing_is_refused(tmp_path, capsys):
+    error = error_of(capsys, "train", "maml", "--tasks", "sinusoids", "--resume", "--out", tmp_path / "none")
+    assert "--resume: no run in" in error and not (tmp_path / "none").exists()
+
+
+def test_evaluate_prints_every_score_with_its_interval(sine, capsys):
+    lines = out_of(capsys, "evaluate", sine, "--episodes", "20").splitlines()
+    assert lines[0].startswith("maml on sinusoids")
+    assert [line.split()[0] for line in lines[3:]] == ["mse", "nll"]
+    assert all("±" in line and line.endswith("20") for line in lines[3:])
+
+
+def test_evaluate_is_the_same_twice_and_another_seed_is_not(sine, capsys):
+    first, again, other = (
+        json.loads(out_of(capsys, "evaluate", sine, "--episodes", "10", "--seed", seed, "--json")) for seed in (3, 3, 4)
+    )
+    assert first == again and first["scores"]["mse"]["mean"] != other["scores"]["mse"]["mean"]
+    assert first["scores"]["mse"]["n"] == 10 and first["task_options"]["shots"] == 5
+
+
+def test_evaluate_with_set_changes_the_adaptation(sine, capsys):
+    one, ten = (
+        json.loads(out_of(capsys, "evaluate", sine, "--episodes", "10", "--set", f"inner_steps={n}", "--json"))
+        for n in (1, 10)
+    )
+    assert one["scores"]["mse"]["mean"] != ten["scores"]["mse"]["mean"]
+    assert ten["options"]["inner_steps"] == 10
+
+
+def test_evaluate_keeps_the_ways_of_the_run_unless_told(clusters, capsys):
+    own = json.loads(out_of(capsys, "evaluate", clusters, "--episodes", "5", "--json"))
+    more = json.loads(out_of(capsys, "evaluate", clusters, "--episodes", "5", "--way", "9", "--json"))
+    assert (own["task_options"]["way"], more["task_options"]["way"], more["task_options"]["shots"]) == (4, 9, 2)
+
+
+def test_a_system_without_parameters_needs_no_run(capsys):
+    scores = json.loads(
+        out_of(capsys, "evaluate", "nearest-pixels", "--tasks", "clusters", "--episodes", "50", "--json")
+    )
+    assert 0.5 < scores["scores"]["accuracy"]["mean"] <= 1
+    assert "maml needs training first" in error_of(capsys, "evaluate", "maml", "--tasks", "clusters")
+    assert "--tasks: needed" in error_of(capsys, "evaluate", "nearest-pixels")
+
+
+def test_results_as_json_and_as_text(capsys):
+    results = json.loads(out_of(capsys, "results", "--json"))
+    text = out_of(capsys, "results")
+    for name, result in results.items():
+        assert f"({name})" in text and result["command"] in text
+        assert all(p["source"] in text for p in result["published"])
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    from metabook.commands import systems
+
+    for bug in (RuntimeError("tensor: sizes differ"), ValueError("not enough values to unpack"), KeyError("k: v")):
+
+        def broken(args, bug=bug):
+            raise bug
+
+        monkeypatch.setattr(systems, "run", broken)
+        with pytest.raises(type(bug)):
+            main(["systems"])
+
+
+def test_only_our_own_checks_are_shown_as_one_line(monkeypatch, capsys):
+    from metabook.commands import systems
+
+    monkeypatch.setattr(systems, "run", lambda args: torch.eye(2).reshape(3, 2).sum())
+    with pytest.raises(RuntimeError):
+        main(["systems"])
+    monkeypatch.setattr(systems, "run", lambda args: torch.distributions.Normal(0.0, -1.0))  # its ValueError is a bug
+    with pytest.raises(ValueError, match="Expected parameter scale"):
+        main(["systems"])
+    monkeypatch.setattr(systems, "run", lambda args: Classification(0))
+    assert "n_way: 0 given" in error_of(capsys, "systems")
+
+
+SCRIPT = "import metabook.cli, sys; sys.exit(metabook.cli.main())"  # what the installed command does
+
+
+@pytest.mark.parametrize("program", [["-m", "metabook"], ["-c", SCRIPT]], ids=["module", "script"])
+def test_as_a_program_errors_are_one_line_and_status_2(program, tmp_path):
+    result = subprocess.run(
+        [sys.executable, *program, "train", "mamal", "--tasks", "glyphs"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("metabook: error: system: 'mamal' given") and "did you mean maml?" in result.stderr
+    assert result.stderr.count("\n") == 1 and not any(tmp_path.iterdir())
+
+
+def test_output_into_a_closed_pipe_does_not_crash():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        result = subprocess.run(
+            [sys.executable, "-m", "metabook", "systems"], stdout=pipe, stderr=subprocess.PIPE, text=True
+        )
+    assert (result.returncode, result.stderr) == (0, "")
