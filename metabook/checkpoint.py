@@ -65,11 +65,14 @@ def read_checkpoint(path: str | os.PathLike[str], learner: MetaLearner) -> dict[
         raise ValueError(f"path: {path} is damaged or not a metabook checkpoint, so it was not loaded") from error
     if not isinstance(content, dict) or content.get("metabook") != FORMAT:
         raise ValueError(f"path: {path} is not a metabook checkpoint of format {FORMAT}")
+    weights = content.get("weights")
+    if not isinstance(weights, dict) or not all(isinstance(w, torch.Tensor) for w in weights.values()):
+        raise ValueError(f"path: {path} holds no weights; give a file written by metabook.save or train")
     name = type(learner).__name__
-    if content["learner"] != name:
-        raise ValueError(f"path: {path} holds a {content['learner']}; the learner given is a {name}")
+    if content.get("learner") != name:
+        raise ValueError(f"path: {path} holds a {content.get('learner')}; the learner given is a {name}")
     ours = {k: list(v.shape) for k, v in learner.state_dict().items()}
-    theirs = {k: list(v.shape) for k, v in content["weights"].items()}
+    theirs = {k: list(v.shape) for k, v in weights.items()}
     for key in sorted(ours.keys() | theirs.keys()):
         if ours.get(key) != theirs.get(key):
             raise ValueError(

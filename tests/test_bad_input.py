@@ -257,7 +257,7 @@ LIBRARY = {
         lambda t: read_config(file(t / "run.json", b'{"format": 1}').parent),
         "run: .*needs 'system', a str",
     ),
-    "a file where a folder must be": (lambda t: metabook.save(sine_net(), file(t / "f", b"") / "w.pt"), ""),
+    "a file where a folder must be": (lambda t: metabook.save(sine_net(), file(t / "f", b"") / "w.pt"), "f'"),
 }
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from metabook.checks import check_count
+from metabook.checks import check_count, check_positive
 from metabook.commands import options
 from metabook.device import pick_device
 from metabook.registry import SYSTEMS, build, find, make_tasks
@@ -99,7 +99,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(folder: Path, config: dict[str, Any], learner: Any, tasks: Any, validation: Any) -> int:
     made = not folder.exists()
-    write_config(folder, config)
     for stale in folder.glob(f".{CHECKPOINT}.*"):  # begun and not finished when a run was killed
         stale.unlink(missing_ok=True)
     settings = config["training"]
@@ -108,11 +107,12 @@ def _train(folder: Path, config: dict[str, Any], learner: Any, tasks: Any, valid
         flush=True,
     )
     try:
+        write_config(folder, config)
         history = train(learner, tasks, validation=validation, seed=config["seed"], out=folder, resume=True, **settings)
     except BaseException as error:
         if not (folder / CHECKPOINT).exists():
             (folder / CONFIG).unlink(missing_ok=True)
-            if made:
+            if made and folder.exists():
                 folder.rmdir()
         elif isinstance(error, KeyboardInterrupt):
             print(f"metabook: stopped; {folder} is saved, the same command with --resume goes on", file=sys.stderr)
@@ -139,6 +139,7 @@ def _complete(given: dict[str, Any], system: str, images: bool) -> dict[str, Any
     chosen = {**given, "compile": bool(given["compile"])}
     for key, default in (("steps", steps), ("batch", batch), ("lr", 1e-3)):
         chosen[key] = default if given[key] is None else given[key]
+    check_positive("lr", chosen["lr"])
     if chosen["validate_every"] is None:
         chosen["validate_every"] = max(1, check_count("steps", chosen["steps"]) // 10)
     return chosen
@@ -156,6 +157,10 @@ def _resumed(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
         for key, value in asked.items()
         if value is not None and key != "steps" and then.get(key) != value
     ]
+    if config["training"].keys() != given["training"].keys():
+        raise ValueError(
+            f"run: {folder / CONFIG} needs the training settings {', '.join(given['training'])}; train again"
+        )
     if different:
         raise ValueError(f"--resume: the run in {folder} had other settings: {'; '.join(different)}")
     if asked["steps"] is not None:
