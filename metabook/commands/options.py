@@ -49,12 +49,12 @@ def add_task_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_set_argument(parser: argparse.ArgumentParser, what: str) -> None:
+def add_set_argument(parser: argparse._ActionsContainer, what: str) -> None:
     """--set KEY=VALUE, any number of times."""
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=what)
 
 
-def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
+def add_machine_arguments(parser: argparse._ActionsContainer) -> None:
     """--device."""
     parser.add_argument("--device", metavar="DEVICE", help="cuda, mps or cpu; the first there is when not given")
 
@@ -75,7 +75,7 @@ def task_options(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """The task options given on the command line. Raises ValueError for one that the family does not have."""
     family = name.partition(":")[0]
     known = TASKS[family].options()
-    options = {}
+    options: dict[str, Any] = {}
     for key in ("way", "shots", "queries", "split", "held_out", "within_alphabet"):
         value = getattr(args, key)
         if value is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.distributions import Categorical
 
 from metabook.commands import options
 from metabook.commands.table import table
@@ -89,7 +90,7 @@ def classify(learner: MetaLearner, images: Tensor, labels: Tensor, query: Tensor
 
 
 def _probs(learner: MetaLearner, state: Any, x: Tensor) -> Tensor:
-    probs: Tensor = learner.predict(state, x).probs
+    probs = cast(Categorical, learner.predict(state, x)).probs
     return (probs.mean(0) if probs.dim() == 4 else probs)[0]
 
 

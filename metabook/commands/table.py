@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 def table(rows: Sequence[Sequence[str]], head: Sequence[str] | None = None, *, indent: str = "") -> str:
     """Rows in columns as wide as their widest cell, two spaces apart, with an underlined head if there is one."""
-    every = [list(head)] * (head is not None) + [list(row) for row in rows]
+    every = [list(row) for row in ([head, *rows] if head is not None else rows)]
     if not every:
         return ""
     widths = [max(len(row[i]) for row in every) for i in range(len(every[0]))]
