@@ -1,0 +1,53 @@
+"""Draw the figures of the prose that no notebook makes: book/_static/quadratics.svg.
+
+python book/_tools/draw_figures.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from metabook.plots import COLOURS, GREY, use_style
+
+STATIC = Path(__file__).resolve().parents[1] / "_static"
+
+
+def quadratics() -> None:
+    """Two quadratic tasks and their mean, before and after one gradient step, with the three starts."""
+    a, b, alpha = np.array([1.0, 4.0]), np.array([0.0, 1.0]), 0.2
+    shrink = 1 - alpha * a
+    weights = {"joint training": a, "first-order MAML": a * shrink, "MAML": a * shrink**2}
+    starts = {name: float((w * b).sum() / w.sum()) for name, w in weights.items()}
+    theta = np.linspace(-0.2, 1.2, 200)
+    figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.6))
+    panels = [(axes[0], a, "before: loss at θ"), (axes[1], a * shrink**2, "after one step: loss at φ(θ)")]
+    for axis, curvature, title in panels:
+        losses = curvature[:, None] / 2 * (theta - b[:, None]) ** 2
+        axis.plot(theta, losses[0], color=COLOURS[4], lw=1.4, label="flat task (a = 1, b = 0)")
+        axis.plot(theta, losses[1], color=COLOURS[1], lw=1.4, label="steep task (a = 4, b = 1)")
+        axis.plot(theta, losses.mean(0), color="black", lw=2.2, label="mean of both")
+        for (name, start), colour, style in zip(
+            starts.items(), (COLOURS[0], COLOURS[3], COLOURS[5]), ("--", ":", "-."), strict=True
+        ):
+            axis.axvline(start, color=colour, ls=style, lw=1.5, label=f"{name}: θ = {start:.1f}")
+            mean = float((curvature / 2 * (start - b) ** 2).mean())
+            axis.plot(start, mean, "o", color=colour, ms=6, zorder=5)
+        axis.set(title=title, xlabel="θ", ylim=(0, losses.mean(0).max() * 1.15))
+        axis.grid(color=GREY, alpha=0.2)
+    axes[0].set_ylabel("loss")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    figure.savefig(STATIC / "quadratics.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    plt.rcParams["svg.hashsalt"] = "metabook"
+    use_style()
+    quadratics()
