@@ -29,11 +29,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 book: $(VENV)/.installed ## execute every notebook and build the book (CHARACTERS=omniglot for the real images)
-	$(RUN) book/_tools/execute.py --jobs $(JOBS) --characters $(CHARACTERS)
-	$(RUN) book/_tools/build.py
+	$(RUN) book/_tools/execute_notebooks.py --jobs $(JOBS) --characters $(CHARACTERS)
+	$(RUN) book/_tools/build_book.py
 
 test: $(VENV)/.installed ## pytest, and every notebook cell against its stored output (nbval)
-	$(RUN) book/_tools/test.py -n $(JOBS) $(PYTEST_ARGS)
+	$(RUN) book/_tools/run_tests.py -n $(JOBS) $(PYTEST_ARGS)
 
 check: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .
@@ -41,7 +41,7 @@ check: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/mypy
 
 notebooks: $(VENV)/.installed ## run the notebooks again, in place, and clean their stored outputs
-	$(RUN) book/_tools/execute.py --jobs $(JOBS) --in-place
+	$(RUN) book/_tools/execute_notebooks.py --jobs $(JOBS) --in-place
 
 address: $(VENV)/.installed ## change the repository's address everywhere: make address URL=https://github.com/you/metabook
 	$(RUN) book/_tools/address.py $(URL)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
 TOOLS = Path(__file__).resolve().parents[1] / "_tools"
 FIELD = re.compile(r"^(State|Chapter|Differs|Source|Loss): (.*)$")
+SHAPE = re.compile(r"(``[^`]*``)|(\[[\w*.,/ +-]*[A-Z*][\w*.,/ +-]*\](?!_))")
 ARGUMENT = re.compile(r"^((?:``)?\w+(?:``)?(?:, (?:``)?\w+(?:``)?)*): (\S.*)$")
 
 
@@ -28,10 +30,13 @@ def links(app: Sphinx, config: Config) -> None:
 
 
 def docstrings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Our docstrings in reStructuredText: `State: ...` is a field, `name: ...` an item of a list of arguments."""
+    """Our docstrings in reStructuredText.
+
+    `State: ...` is a field, `name: ...` an item of a list of arguments, a shape such as [B, S, *X] is code.
+    """
     written: list[str] = []
     before = ""  # kind of the line before: "", "text", "field" or "argument"
-    for line in lines:
+    for line in (SHAPE.sub(lambda m: m[1] or f"``{m[2]}``", line) for line in lines):
         if match := FIELD.match(line):
             written += [""] * (before not in ("", "field")) + [f":{match[1]}: {match[2]}"]
             before = "field"
@@ -44,6 +49,16 @@ def docstrings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
             written += [""] * (bool(line) and before in ("field", "argument")) + [line]
             before = "text" if line else ""
     lines[:] = written
+
+
+def types(app: Sphinx, env: Any, node: nodes.Element, content: nodes.Element) -> nodes.Element | None:
+    """Types in signatures need no page of their own: a link where there is one, else the name. Text is held to more."""
+    parent: Any = node
+    while parent is not None:
+        if isinstance(parent, addnodes.desc_signature):
+            return content
+        parent = parent.parent
+    return None
 
 
 def patch_codeautolink() -> None:
@@ -62,5 +77,6 @@ def patch_codeautolink() -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     patch_codeautolink()
     app.connect("config-inited", links)
+    app.connect("missing-reference", types, priority=900)  # after the inventory of torch
     app.connect("autodoc-process-docstring", docstrings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

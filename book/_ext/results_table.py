@@ -108,8 +108,10 @@ class ResultsTable(SphinxDirective):
             records = select(self.options)
         except ValueError as error:
             raise self.error(str(error)) from error
+        if not records and not self.options:
+            return [nodes.paragraph(text="No result is recorded yet.")]
         if not records:
-            asked = ", ".join(f"{k} = {v}" for k, v in self.options.items()) or "any"
+            asked = ", ".join(f"{k} = {v}" for k, v in self.options.items())
             raise self.error(f"results-table: no recorded result for {asked}")
         holder = nodes.container(classes=["results-table"])
         self.state.nested_parse(StringList(markdown(records), source="results"), self.content_offset, holder)

@@ -45,11 +45,11 @@ def source(path: Path) -> str:
 
 def execution(path: Path, parameters: dict[str, str]) -> str:
     """Key of one execution by papermill."""
-    how = (TOOLS / "execute.py").read_bytes()
+    how = (TOOLS / "execute_notebooks.py").read_bytes()
     return digest(str(path.relative_to(ROOT)), source(path), json.dumps(parameters), package(), environment(), how)
 
 
 def comparison(path: Path) -> str:
     """Key of one comparison with the stored outputs by nbval."""
-    how = [(TOOLS / name).read_bytes() for name in ("test.py", "sanitize.cfg")]
+    how = [(TOOLS / name).read_bytes() for name in ("run_tests.py", "sanitize.cfg")]
     return digest(str(path.relative_to(ROOT)), path.read_bytes(), package(), environment(), *how)

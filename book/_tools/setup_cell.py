@@ -37,7 +37,9 @@ def notebooks(root: Path = repository.ROOT) -> list[Path]:
 
 
 def replace(path: Path, old: str, new: str) -> bool:
-    """Write ``new`` over the set-up cell ``old`` of the notebook at ``path``; True if it was there."""
+    """Write ``new`` over the set-up cell ``old`` of the notebook at ``path``; True if that changed it."""
+    if old == new:
+        return False
     notebook = json.loads(path.read_text(encoding="utf-8"))
     found = False
     for cell in notebook["cells"]:

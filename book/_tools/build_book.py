@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -26,10 +25,7 @@ def main() -> int:
     for name in ("html", ".doctrees"):
         shutil.rmtree(ROOT / "_build" / name, ignore_errors=True)
     command = [str(Path(sys.executable).parent / "jupyter-book"), "build", str(SOURCE), "--path-output", str(ROOT)]
-    plain = {} if sys.stdout.isatty() else {"NO_COLOR": "1"}
-    status = subprocess.run(
-        [*command, "-W", "-n", "--keep-going", "-q"], cwd=ROOT, env={**os.environ, **plain}
-    ).returncode
+    status = subprocess.run([*command, "-W", "-n", "--keep-going", "-q"], cwd=ROOT).returncode
     page = ROOT / "_build" / "html" / "index.html"
     if status == 0:
         print(f"The book: {page}")
