@@ -1,9 +1,22 @@
 """Distributions over tasks."""
 
+from metabook.tasks.challenge import OmniglotChallenge
 from metabook.tasks.clusters import Clusters
+from metabook.tasks.distort import Distort
 from metabook.tasks.gaussian_process import GaussianProcess
+from metabook.tasks.images import FewShot
 from metabook.tasks.linear import LinearRegression
 from metabook.tasks.protocol import Tasks, score_predictions
 from metabook.tasks.sinusoids import Sinusoids
 
-__all__ = ["Clusters", "GaussianProcess", "LinearRegression", "Sinusoids", "Tasks", "score_predictions"]
+__all__ = [
+    "Clusters",
+    "Distort",
+    "FewShot",
+    "GaussianProcess",
+    "LinearRegression",
+    "OmniglotChallenge",
+    "Sinusoids",
+    "Tasks",
+    "score_predictions",
+]

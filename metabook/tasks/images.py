@@ -11,7 +11,7 @@ from torch import Tensor
 from metabook.checks import check_count
 from metabook.episode import Episode, Examples
 from metabook.learner import MetaLearner
-from metabook.likelihood import Classification
+from metabook.likelihood import Classification, Likelihood
 from metabook.tasks.draw import draw_distinct
 from metabook.tasks.protocol import score_predictions
 
@@ -55,7 +55,7 @@ class FewShot:
         distort: Distortion | None = None,
         repeat: bool = False,
     ) -> None:
-        self.likelihood = Classification(check_count("way", way, least=2))
+        self.likelihood: Likelihood = Classification(check_count("way", way, least=2))
         self.way, self.shots, self.queries = way, check_count("shots", shots), check_count("queries", queries)
         self.distort, self.repeat = distort, repeat
         counts = _check(x, y)
@@ -63,7 +63,7 @@ class FewShot:
             raise ValueError(
                 f"distort: inputs of shape {list(x.shape[1:])} given; only images [C, H, W] can be distorted"
             )
-        self.x_shape = tuple(x.shape[1:])
+        self.x_shape: tuple[int, ...] = tuple(x.shape[1:])
         self.classes = len(counts)  #: C, the number of classes
         self._check_enough(counts)
         group_of = self._groups(groups, within_groups)
@@ -78,10 +78,10 @@ class FewShot:
                 x=x.reshape(len(x), -1),
                 rows=y.argsort(stable=True),
                 start=counts.cumsum(0) - counts,
-                count=counts,
+                counts=counts,
                 classes=group_of.argsort(stable=True),
                 group_start=(group_counts.cumsum(0) - group_counts)[usable],
-                group_count=group_counts[usable],
+                group_counts=group_counts[usable],
             )
         }
 
@@ -93,14 +93,14 @@ class FewShot:
     def index(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The rows of x of n tasks: support [n, N, K] and query [n, N, queries]; label j is entry j of dimension 1."""
         data, k = self._on(generator.device), self.shots + self.queries
-        groups = len(data.group_count)
+        groups = len(data.group_counts)
         if groups == 1:
             group = torch.zeros(check_count("n", n), dtype=torch.int64, device=generator.device)
         else:
             group = torch.randint(groups, (check_count("n", n),), generator=generator, device=generator.device)
-        member = draw_distinct(self.way, data.group_count[group], self._most_classes, generator)  # [n, N]
+        member = draw_distinct(self.way, data.group_counts[group], self._most_classes, generator)  # [n, N]
         chosen = data.classes[data.group_start[group].unsqueeze(1) + member].flatten()
-        count = data.count[chosen]
+        count = data.counts[chosen]
         place = draw_distinct(k, count, self._most_examples, generator)  # [n*N, K + queries]
         if self.repeat:
             place = place.gather(1, self._slots(count))
@@ -156,19 +156,16 @@ class FewShot:
         return groups.long()
 
 
-ImageClasses = FewShot
-
-
 class _Data(NamedTuple):
     """The examples and where to find them: by class in ``rows``, classes by group in ``classes``."""
 
     x: Tensor  # [n, D]
     rows: Tensor  # [n]
     start: Tensor  # [C]
-    count: Tensor  # [C]
+    counts: Tensor  # [C]
     classes: Tensor  # [C]
     group_start: Tensor  # [G]
-    group_count: Tensor  # [G]
+    group_counts: Tensor  # [G]
 
 
 def _check(x: Tensor, y: Tensor) -> Tensor:

@@ -1,0 +1,122 @@
+"""Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people.
+
+Lake, Salakhutdinov, Tenenbaum (2015), "Human-level concept learning through probabilistic program induction", Science
+350, doi:10.1126/science.aab3050. The official zip files (MIT licence) are read from $METABOOK_DATA/omniglot, or else
+downloaded, checked and kept. small1 and small2 are the two official small background sets; both have Greek and Latin.
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from metabook.checks import check_choice
+from metabook.data.archive import Archive
+from metabook.data.class_images import ClassImages
+from metabook.data.download import RemoteFile, fetch
+from metabook.data.pixels import area_average
+from metabook.episode import Episode, Examples
+
+SIZE, OFFICIAL_SIZE = 28, 105  # pixels
+RUNS = 20
+_PLACE = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
+
+
+def _file(name: str, algorithm: str, checksum: str, folder: str = "") -> RemoteFile:
+    return RemoteFile(f"omniglot/{name}", f"{_PLACE}{folder}{name}", algorithm, checksum)
+
+
+FILES = {
+    "background": _file("images_background.zip", "md5", "68d2efa1b9178cc56df9314c21c6e718"),
+    "evaluation": _file("images_evaluation.zip", "md5", "6b91aef0f799c5bb55b94e3f2daec811"),
+    "small1": _file(
+        "images_background_small1.zip", "sha256", "f38eb80f801274ac2b4dff5b24289016bfaba4a7d5bb50deebf27104ad6cb8a4"
+    ),
+    "small2": _file(
+        "images_background_small2.zip", "sha256", "3ccaa407515a8778e5d0861875af38b17e418f301ad5bb3b5a6b65d901a41c7f"
+    ),
+    "challenge": _file(
+        "all_runs.zip",
+        "sha256",
+        "437c1eeab0af8484112e1b4cc0f3d541ec727f7c47b9b202da738af9dfd6c325",
+        "one-shot-classification/",
+    ),
+}  #: the official files by name
+SPLITS = tuple(name for name in FILES if name != "challenge")
+
+
+def load(split: str) -> ClassImages:
+    """One official set: background (964 characters), evaluation (659), small1 (136) or small2 (156).
+
+    Images are [n, 1, 28, 28], the official 105 x 105 averaged by area; classes are characters, named
+    alphabet/character, groups are alphabets.
+
+    Raises ValueError for an unknown split, a wrong checksum or a damaged archive; ConnectionError or OSError if the
+    file cannot be had or kept.
+    """
+    check_choice("split", split, SPLITS)
+    with Archive(fetch(FILES[split])) as archive:
+        paths = list(archive.files(".png"))
+        for path in paths:
+            if len(path.parts) != 4:  # set/alphabet/character/drawing.png
+                raise ValueError(f"{archive.path}: unexpected member {path}; the archive has another layout")
+        if not paths:
+            raise ValueError(f"{archive.path}: no images in it; the archive has another layout")
+        drawings = torch.stack([archive.drawing(path, size=OFFICIAL_SIZE) for path in paths])
+    characters = [f"{path.parts[1]}/{path.parts[2]}" for path in paths]
+    names = sorted(set(characters))
+    number = {name: i for i, name in enumerate(names)}
+    alphabets = [name.split("/")[0] for name in names]
+    group_names = sorted(set(alphabets))
+    return ClassImages(
+        area_average(drawings, SIZE).unsqueeze(1),
+        torch.tensor([number[name] for name in characters]),
+        names,
+        torch.tensor([group_names.index(alphabet) for alphabet in alphabets]),
+        group_names,
+    )
+
+
+def held_out(split: str, held_out: str) -> ClassImages:
+    """The alphabets of ``held_out`` that ``split`` does not have: new alphabets for what was trained on ``split``.
+
+    Raises ValueError if there is none, and what ``load`` raises.
+    """
+    known = load(split).group_names
+    other = load(held_out)
+    new = [name for name in other.group_names if name not in known]
+    if not new:
+        raise ValueError(f"held_out: {held_out!r} given; it has no alphabet that {split} does not have")
+    return other.select_groups(new)
+
+
+def load_challenge() -> Episode:
+    """The official one-shot test: 20 runs of 20-way 1-shot with 20 queries, all of one alphabet.
+
+    An episode of B = 20 tasks, run 1 first; support and query x [20, 20, 1, 28, 28] in [0, 1], support y 0..19.
+
+    Lake et al. (2015); the training images of a run were drawn by one person, the test images by another.
+    Raises what ``load`` raises.
+    """
+    with Archive(fetch(FILES["challenge"])) as archive:
+        lists = [path for path in archive.files("class_labels.txt") if re.fullmatch(r"run\d\d", path.parent.name)]
+        if len(lists) != RUNS:
+            raise ValueError(
+                f"{archive.path}: {len(lists)} runs found, {RUNS} are needed; the archive has another layout"
+            )
+        support_x, query_x, query_y = [], [], []
+        for path in lists:
+            top = path.parent.parent  # the lines are paths from here: test image, training image of its class
+            lines = [
+                line.split() for line in archive.read(path).decode("ascii", "replace").splitlines() if line.strip()
+            ]
+            classes = sorted({line[-1] for line in lines})
+            if any(len(line) != 2 for line in lines) or len(lines) != 20 or len(classes) != 20:
+                raise ValueError(f"{archive.path}: {path} does not pair 20 test images with 20 classes")
+            support_x += [archive.drawing(top / name, size=OFFICIAL_SIZE) for name in classes]
+            query_x += [archive.drawing(top / test, size=OFFICIAL_SIZE) for test, _ in lines]
+            query_y.append([classes.index(name) for _, name in lines])
+    shape = (RUNS, 20, 1, SIZE, SIZE)
+    x = [area_average(torch.stack(drawn), SIZE).view(shape) / 255 for drawn in (support_x, query_x)]
+    return Episode(Examples(x[0], torch.arange(20).repeat(RUNS, 1)), Examples(x[1], torch.tensor(query_y)))
