@@ -1,0 +1,138 @@
+"""Recording full-scale results: train, score on many test tasks, write ``results/NAME.json``.
+
+``python -m metabook.record NAME`` runs a recipe of ``metabook.recipes`` again; a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metabook.device import pick_device
+from metabook.evaluation import Score, Scores, evaluate
+from metabook.files import write_json
+from metabook.learner import MetaLearner
+from metabook.recipes import RECIPES, Measurement, Recipe
+from metabook.registry import build, find, make_tasks
+from metabook.training import train
+
+RESULTS = Path(__file__).parent / "results"
+TEST_SEED = 10_000  #: the test tasks of seed s are drawn with TEST_SEED + s, far from the seeds of training
+PHASE_SEED = 1_000  #: phase i of training draws its tasks with seed s + PHASE_SEED * i
+
+
+def record(
+    name: str,
+    *,
+    results: str | os.PathLike[str] = RESULTS,
+    folder: str | os.PathLike[str] = "runs/record",
+    device: str | None = None,
+) -> Path:
+    """Carry out the recipe ``name`` and write ``results/NAME.json``, whole or not at all; return its path.
+
+    Raises ValueError for an unknown name, OSError if the file cannot be written, and what ``measure`` raises.
+    """
+    recipe: Recipe = find("record", name, RECIPES)
+    return write_json(Path(results) / f"{name}.json", measure(name, recipe, Path(folder) / name, device=device))
+
+
+def measure(name: str, recipe: Recipe, folder: str | os.PathLike[str], *, device: str | None = None) -> dict[str, Any]:
+    """Train and score ``recipe`` once a seed; return the content of its results file.
+
+    ``scores`` and ``minutes`` (of training) are those of the first seed, and the intervals are over its test tasks;
+    ``repeats`` has the means of the other seeds.
+
+    folder: for the checkpoints, one folder a seed; training that lies there is not done again.
+
+    Raises what ``build``, ``make_tasks``, ``train`` and ``evaluate`` raise.
+    """
+    runs = []
+    for seed in recipe.seeds:
+        learner, seconds = _trained(recipe, seed, Path(folder) / f"seed-{seed}", device)
+        scores = Scores({test.label: _score(recipe, test, learner, seed, device) for test in recipe.tests})
+        runs.append({"seed": seed, "minutes": round(seconds / 60, 2), "scores": scores.summary()})
+    return {
+        "title": recipe.title,
+        "system": recipe.system,
+        "tasks": recipe.tasks,
+        "command": f"python -m metabook.record {name}",
+        **runs[0],
+        "device": _describe(pick_device(device)),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "date": date.today().isoformat(),
+        "settings": {**recipe.settings(), "transductive": learner.transductive},
+        "repeats": runs[1:],
+        "published": [row._asdict() for row in recipe.published],
+    }
+
+
+def _trained(recipe: Recipe, seed: int, folder: Path, device: str | None) -> tuple[MetaLearner, float]:
+    tasks = make_tasks(recipe.tasks, part="train", **recipe.task_options | recipe.train_options)
+    learner = build(recipe.system, tasks, seed=seed, **recipe.options)
+    validation = make_tasks(recipe.tasks, part="validation", **recipe.task_options) if recipe.validated else None
+    seconds = 0.0
+    for i, phase in enumerate(recipe.training):
+        history = train(
+            learner,
+            tasks,
+            validation=validation,
+            seed=seed + PHASE_SEED * i,
+            device=device,
+            out=folder / f"phase-{i}",
+            resume=True,
+            **phase,
+        )
+        seconds += history.seconds
+    return learner, seconds
+
+
+def _score(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, device: str | None) -> Score:
+    tasks = make_tasks(recipe.tasks, part="test", **recipe.task_options | test.task_options)
+    tester = build(recipe.system, tasks, **recipe.options | test.options)
+    tester.load_state_dict(learner.state_dict())
+    scores = evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
+    return next(iter(scores.values()))
+
+
+def _describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{device.type}, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else device.type
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command ``python -m metabook.record``; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m metabook.record",
+        description="Run a recorded experiment again and write its results file. A stopped run goes on where it was.",
+        epilog="\n".join(["names:", *(f"  {name:<28}{recipe.title}" for name, recipe in RECIPES.items())]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a recorded experiment, see below")
+    parser.add_argument("--results", default=RESULTS, help="folder for NAME.json (default: the package's own)")
+    parser.add_argument("--folder", default="runs/record", help="folder for checkpoints (default: runs/record)")
+    parser.add_argument("--device", help="cuda, mps or cpu; whichever there is by default")
+    args = parser.parse_args(argv)
+    try:
+        for name in args.names:
+            find("record", name, RECIPES)
+        for name in args.names:
+            print(f"{record(name, results=args.results, folder=args.folder, device=args.device)}", flush=True)
+    except (ValueError, OSError) as error:
+        print(f"metabook.record: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
