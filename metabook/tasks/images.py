@@ -60,9 +60,7 @@ class FewShot:
         self.distort, self.repeat = distort, repeat
         counts = _check(x, y)
         if distort is not None and x.dim() != 4:
-            raise ValueError(
-                f"distort: inputs of shape {list(x.shape[1:])} given; only images [C, H, W] can be distorted"
-            )
+            raise ValueError(f"distort: inputs of shape {list(x.shape[1:])} given; only images [C, H, W] are distorted")
         self.x_shape: tuple[int, ...] = tuple(x.shape[1:])
         self.classes = len(counts)  #: C, the number of classes
         self._check_enough(counts)
@@ -186,7 +184,5 @@ def _check(x: Tensor, y: Tensor) -> Tensor:
         raise ValueError(f"y: label {int(y.min())} given; labels must be classes 0..C-1")
     counts = torch.bincount(y)
     if int(counts.min()) == 0:
-        raise ValueError(
-            f"y: no example of class {int(counts.argmin())} given; the classes must be 0..{len(counts) - 1}"
-        )
+        raise ValueError(f"y: class {int(counts.argmin())} has no example; the classes must be 0..{len(counts) - 1}")
     return counts
