@@ -5,7 +5,7 @@ import torch
 
 from metabook.tasks.distort import Distort, _widened
 
-OFF = dict(rotation=0.0, scale=0.0, shear=0.0, shift=0.0, elastic=0.0, stroke=0.0)
+OFF = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0, "elastic": 0.0, "stroke": 0.0}
 
 
 def generator(device, seed=0):
