@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from metabook.commands import benchmark, evaluate, predict, results, systems, train
+from metabook.commands import benchmark, data, evaluate, predict, results, systems, train
 
-COMMANDS = (systems, train, evaluate, predict, results, benchmark)
+COMMANDS = (systems, train, evaluate, predict, data, results, benchmark)
 
 EXAMPLES = """\
 from nothing to a prediction on your own images:

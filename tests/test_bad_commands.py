@@ -7,9 +7,12 @@ import json
 import os
 import re
 import tempfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import metabook
 from metabook.cli import main
@@ -56,7 +59,7 @@ COMMANDS = {
     "an option that changes the weights": (["evaluate", "RUN", "--set", "width=8"], "does not fit"),
     "labels from a run on numbers": (
         ["predict", "RUN", "--support", "HERE", "--query", "x.png"],
-        "needs one trained on images",
+        "needs one trained on grey images",
     ),
     "data that are not known": (["data", "fetch", "omnigolt"], "did you mean omniglot"),
 }
@@ -126,3 +129,75 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         write_whole(path, half)
     assert json.loads(path.read_text()) == {"old": 1} and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def no_data(tmp_path, monkeypatch):
+    """Data folders that are empty, and no network."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("METABOOK_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("METABOOK_CACHE", str(tmp_path / "cache"))
+
+    def unreachable(*args, **options):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    return tmp_path / "data"
+
+
+def error_of(capsys, *argv):
+    capsys.readouterr()
+    assert main(list(argv)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("metabook: error: ") and error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["data", "fetch", "omniglot-small1"],
+        ["train", "prototypical", "--tasks", "omniglot", "--split", "small1", "--device", "cpu", "--out", "run"],
+    ],
+    ids=["fetch", "train"],
+)
+def test_no_network_names_the_address_and_where_to_put_the_file(argv, no_data, capsys, monkeypatch):
+    monkeypatch.chdir(no_data)
+    error = error_of(capsys, *argv)
+    assert "no route to host" in error and "https://" in error
+    assert str(no_data / "omniglot" / "images_background_small1.zip") in error
+    assert not any(p.is_file() for p in no_data.parent.rglob("*")) and not (no_data / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 cut short", b"<html>not found</html>"], ids=["empty", "cut", "html"]
+)
+def test_a_damaged_archive_is_named_with_its_checksum_and_kept(content, no_data, capsys):
+    path = no_data / "omniglot" / "images_background_small1.zip"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    error = error_of(capsys, "data", "fetch", "omniglot-small1")
+    assert str(path) in error and "sha256" in error and "replace it by https://" in error
+    assert [p for p in no_data.parent.rglob("*") if p.is_file()] == [path] and path.read_bytes() == content
+
+
+def test_queries_that_are_no_images(no_data, tmp_path, capsys):
+    support = tmp_path / "support"
+    for name in ("a", "b"):
+        (support / name).mkdir(parents=True)
+        Image.new("L", (30, 30), 255).save(support / name / "1.png")
+    run = ["--tasks", f"folder:{support}", "--way", "2", "--queries", "1", "--set", "all_classes=true"]
+    few = error_of(capsys, "train", "prototypical", *run[:6], "--shot", "1", "--out", str(tmp_path / "run"))
+    assert "every class needs 2 examples; class 0 has 1" in few
+    for name in ("a", "b"):
+        Image.new("L", (30, 30), 250).save(support / name / "2.png")
+    few = error_of(capsys, "train", "prototypical", *run[:6], "--out", str(tmp_path / "run"))
+    assert "way: 2 given; of the 2 classes" in few and "the validation part has 0" in few and "all_classes=true" in few
+    train = ["train", "prototypical", *run, "--set", "width=4", "--steps", "1", "--device", "cpu"]
+    assert main([*train, "--out", str(tmp_path / "run")]) == 0
+    (tmp_path / "text.png").write_text("text")
+    ask = ["predict", str(tmp_path / "run"), "--support", str(support), "--query"]
+    assert "text.png: no readable image" in error_of(capsys, *ask, str(tmp_path / "text.png"))
+    assert "--query: no file" in error_of(capsys, *ask, str(tmp_path / "none.png"))
+    assert "--query: no images in" in error_of(capsys, *ask, str(no_data))
+    assert "there is no such folder" in error_of(capsys, *ask[:3], str(tmp_path / "none"), "--query", "x.png")

@@ -20,7 +20,7 @@ from metabook.nn import MLP, Conv4, Pixels, TaskBatchNorm
 from metabook.optimization import MAML
 from metabook.registry import build, make_tasks
 from metabook.runs import load_run, read_config
-from metabook.tasks import Clusters, GaussianProcess, ImageClasses, LinearRegression, Sinusoids
+from metabook.tasks import Clusters, FewShot, GaussianProcess, LinearRegression, Sinusoids
 
 PNG = bytes.fromhex(  # one grey pixel
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c6368000000820081dd436af4"
@@ -172,18 +172,18 @@ LIBRARY = {
     "an unknown kernel": (lambda t: GaussianProcess(kernel="triangle"), "kernel: 'triangle' given; allowed are"),
     "an optimum for no ways": (lambda t: BayesClusters(0), ": 0 given; at least 2"),
     "an optimum without noise": (lambda t: ExactGP(noise=-1.0), "noise: -1"),
-    "more ways than classes": (lambda t: ImageClasses(*images(), way=5, queries=1), "way: 5 given; .*3 classes"),
-    "too few examples for the shots": (lambda t: ImageClasses(*images(), way=3, shots=4, queries=1), "shots.*4"),
+    "more ways than classes": (lambda t: FewShot(*images(), way=5, queries=1), "way: 5 given; .*3 classes"),
+    "too few examples for the shots": (lambda t: FewShot(*images(), way=3, shots=4, queries=1), "shots.*4"),
     "images and labels of other lengths": (
-        lambda t: ImageClasses(images()[0], torch.zeros(5).long(), way=2),
+        lambda t: FewShot(images()[0], torch.zeros(5).long(), way=2),
         "shapes .* needed",
     ),
     "labels that are not whole": (
-        lambda t: ImageClasses(images()[0], torch.rand(12), way=2),
+        lambda t: FewShot(images()[0], torch.rand(12), way=2),
         "y: torch.float32 given; .*int64",
     ),
     "a class without examples": (
-        lambda t: ImageClasses(images()[0], 2 * images()[1], way=2),
+        lambda t: FewShot(images()[0], 2 * images()[1], way=2),
         "y: no example of class 1",
     ),
     "a task that is not there": (lambda t: episode().task(7), "i: task 7 does not exist"),
@@ -208,9 +208,15 @@ LIBRARY = {
         lambda t: make_tasks("clusters", ways=3),
         "ways: not an option of clusters; it has .*way",
     ),
-    "a folder of images that is not there": (lambda t: folder.load(t / "none"), "none"),
-    "an empty folder of images": (lambda t: folder.load(t), ""),
-    "an image that is none": (lambda t: folder.load(file(t / "a" / "1.png", b"text").parent.parent), "1.png"),
+    "a folder of images that is not there": (
+        lambda t: folder.load(t / "path: .*none given; there is no such folder"),
+        "none",
+    ),
+    "an empty folder of images": (lambda t: folder.load(t), "path: .* has 0 sub-folders; at least two"),
+    "an image that is none": (
+        lambda t: folder.load(file(file(t / "a" / "1.png", b"text").parents[1] / "b" / "1.png", b"text").parents[1]),
+        "a/1.png: no readable image",
+    ),
     "an unknown split": (lambda t: omniglot.load("small3"), "small3"),
     "weights that are not there": (
         lambda t: metabook.load(sine_net(), t / "none.pt"),

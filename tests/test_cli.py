@@ -201,3 +201,27 @@ def test_output_into_a_closed_pipe_does_not_crash():
             [sys.executable, "-m", "metabook", "systems"], stdout=pipe, stderr=subprocess.PIPE, text=True
         )
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_data_list_says_where_every_file_is_or_belongs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("METABOOK_DATA", str(tmp_path))
+    monkeypatch.setenv("METABOOK_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "omniglot" / "images_background_small1.zip"
+    place.parent.mkdir()
+    place.write_bytes(b"")
+    rows = json.loads(out_of(capsys, "data", "list", "--json"))
+    assert {name: row["here"] for name, row in rows.items()} == {
+        "glyphs": True,
+        "omniglot-background": False,
+        "omniglot-evaluation": False,
+        "omniglot-small1": True,
+        "omniglot-small2": False,
+        "omniglot-challenge": False,
+    }
+    assert rows["omniglot-small1"]["file"] == str(place)
+    text = out_of(capsys, "data", "list")
+    assert f"not here; its place is {tmp_path / 'omniglot' / 'images_background_small2.zip'}" in text
+
+
+def test_data_fetch_of_the_glyphs_has_nothing_to_do(capsys):
+    assert "comes with the package" in out_of(capsys, "data", "fetch", "glyphs")

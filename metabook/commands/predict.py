@@ -52,13 +52,16 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a label, its probability and the second choice for every query file."""
     config = read_config(args.place)
-    if len(config["x_shape"]) != 3 or config["likelihood"]["kind"] != "classification":
-        raise ValueError(f"run: {args.place} was trained on {config['tasks']}; predict needs one trained on images")
+    channels, *sides = config["x_shape"] if len(config["x_shape"]) == 3 else (0, 0)
+    if channels != 1 or config["likelihood"]["kind"] != "classification":
+        raise ValueError(
+            f"run: {args.place} was trained on {config['tasks']}; predict needs one trained on grey images"
+        )
     of_system, _ = options.settings(args.set, config["system"], config["tasks"])
-    classes = folder.load(args.support)
+    classes = folder.load(args.support, size=sides[0])
     learner = load_learner(args.place, likelihood=Classification(len(classes.names)), options=of_system)
     paths = [path for query in args.query for path in _files(query)]
-    x = torch.stack([folder.read_image(path) for path in paths])
+    x = folder.load_images(paths, size=sides[0])
     probs = classify(learner.to(pick_device(args.device)), classes.images, classes.labels, x)
     rows = []
     for path, p in zip(paths, probs.tolist(), strict=True):
@@ -79,10 +82,10 @@ def classify(learner: MetaLearner, images: Tensor, labels: Tensor, query: Tensor
     images: uint8 [S, C, H, W]; labels: int64 [S]; query: uint8 [Q, C, H, W]. Each query is judged by itself: a learner
     with batch statistics sees it together with the support images, never with the other queries.
     """
-    device = next((p.device for p in learner.parameters()), torch.device("cpu"))
-    x, q = ((t.to(device).float() / 255).unsqueeze(0) for t in (images, query))
+    like = next(learner.parameters(), torch.zeros(()))
+    x, q = ((t.to(like) / 255).unsqueeze(0) for t in (images, query))
     with torch.no_grad():
-        state = learner.adapt(Examples(x, labels.to(device).unsqueeze(0)))
+        state = learner.adapt(Examples(x, labels.to(like.device).unsqueeze(0)))
         if not learner.transductive:
             return _probs(learner, state, q).cpu()
         each = [_probs(learner, state, torch.cat([x, q[:, i : i + 1]], 1))[-1] for i in range(q.shape[1])]
@@ -100,7 +103,7 @@ def _files(query: Path) -> list[Path]:
         if not query.exists():
             raise FileNotFoundError(f"--query: no file {query}")
         return [query]
-    found = sorted(p for p in query.iterdir() if p.suffix.lower() in folder.SUFFIXES)
+    found = folder.image_files(query)
     if not found:
-        raise ValueError(f"--query: no images in {query}; known are {', '.join(sorted(folder.SUFFIXES))}")
+        raise ValueError(f"--query: no images in {query}; known are {', '.join(folder.SUFFIXES)}")
     return found

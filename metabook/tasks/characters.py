@@ -89,5 +89,11 @@ def folder_tasks(
     data = folder.load(path, size=size)
     if not all_classes:
         parts = ("train", "train", "train", "validation", "test")
-        data = data.select([c for c in range(len(data.names)) if parts[c % 5] == part])
+        kept = [c for c in range(len(data.names)) if parts[c % 5] == part]
+        if len(kept) < way:
+            raise ValueError(
+                f"way: {way} given; of the {len(data.names)} classes in {path} the {part} part has {len(kept)}: "
+                "give fewer ways, more classes, or all_classes=true"
+            )
+        data = data.select(kept)
     return FewShot(data.images, data.labels, way=way, shots=shots, queries=queries)
