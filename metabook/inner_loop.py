@@ -26,7 +26,7 @@ def gradient(losses: Callable[[Phi], Tensor], phi: Phi, *, create_graph: bool) -
         return grads if create_graph else {k: g.detach() for k, g in grads.items()}
     with torch.enable_grad():
         values = torch.autograd.grad(losses(phi).sum(), list(phi.values()), create_graph=create_graph)
-    return dict(zip(phi, values))
+    return dict(zip(phi, values, strict=True))
 
 
 def descend(losses: Callable[[Phi], Tensor], phi: Phi, *, lr: float, steps: int, first_order: bool = False) -> Phi:
@@ -42,5 +42,5 @@ def descend(losses: Callable[[Phi], Tensor], phi: Phi, *, lr: float, steps: int,
         if not differentiable:
             phi = {k: v.detach().requires_grad_() for k, v in phi.items()}
         grads = gradient(losses, phi, create_graph=differentiable and not first_order)
-        phi = {k: v - lr * grads[k] for k, v in phi.items()}
+        phi = {k: torch.add(v, grads[k], alpha=-lr) for k, v in phi.items()}
     return phi

@@ -43,7 +43,9 @@ def _pick(net: nn.Module, x: Tensor, how: str | None) -> str:
             return "stacked"
         return "loop" if x.device.type == "cpu" and has_convolution(net) else "vmap"
     if check_choice("how", how, WAYS) == "stacked" and not takes_tasks:
-        raise ValueError(f"how: 'stacked' given, but {type(net).__name__} takes no task dimension; use 'vmap' or 'loop'")
+        raise ValueError(
+            f"how: 'stacked' given, but {type(net).__name__} takes no task dimension; use 'vmap' or 'loop'"
+        )
     if how != "stacked" and takes_tasks:
         raise ValueError(f"how: {how!r} given, but {type(net).__name__} takes the task dimension itself; use 'stacked'")
     return how

@@ -1,4 +1,5 @@
 """Systems that compare: embeddings, prototypes and memories."""
+
 from metabook.metric.prototypical import ProtoNet
 
 __all__ = ["ProtoNet"]

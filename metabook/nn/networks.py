@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ class MLP(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, hidden: Sequence[int] = (40, 40)) -> None:
         super().__init__()
         sizes = [check_count("inputs", inputs), *hidden, check_count("outputs", outputs)]
-        self.layers = nn.ModuleList(Linear(a, b) for a, b in zip(sizes, sizes[1:]))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, S, *X] -> [B, S, out]."""
@@ -57,7 +58,7 @@ class Conv4(nn.Module):
         check_choice("norm", norm, ("batch", "group", "none"))
         check_count("width", width)
         if check_count("size", size) < 2**blocks:
-            raise ValueError(f"size: {size} pixels given; {blocks} blocks that halve the image need at least {2**blocks}")
+            raise ValueError(f"size: {size} pixels given; {blocks} blocks that halve it need at least {2**blocks}")
         layers: list[nn.Module] = []
         for i in range(check_count("blocks", blocks)):
             layers.append(Conv2d(channels if i == 0 else width, width, 3, padding=1))
@@ -65,7 +66,7 @@ class Conv4(nn.Module):
                 layers.append(TaskBatchNorm(width))
             elif norm == "group":
                 layers.append(GroupNorm(8 if width % 8 == 0 else 1, width))
-            layers += [nn.ReLU(), MaxPool2d()]
+            layers += [MaxPool2d(), nn.ReLU()]  # ReLU and pooling commute; so it is a quarter of the work
         self.features = nn.Sequential(*layers)
         self.size_out = width * (size // 2**blocks) ** 2  #: number of features
         self.head = Linear(self.size_out, outputs) if outputs is not None else nn.Identity()
