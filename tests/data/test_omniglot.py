@@ -1,0 +1,184 @@
+"""Omniglot from zip files of the official layout, made here; the real ones where METABOOK_DATA has them."""
+
+import hashlib
+import io
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from metabook.checks import check_episode
+from metabook.data import omniglot
+from metabook.data.download import RemoteFile, find
+from metabook.likelihood import Classification
+from metabook.tasks import OmniglotChallenge, Tasks
+
+
+def drawing(seed, size=105):
+    """PNG bytes of a two-colour page: white, with a dark block whose place depends on the seed."""
+    page = np.full((size, size), 255, np.uint8)
+    rng = np.random.default_rng(seed)
+    row, column = rng.integers(10, 80, 2)
+    page[row : row + 15, column : column + 15] = 0
+    out = io.BytesIO()
+    Image.fromarray(page).convert("1").save(out, "PNG")
+    return out.getvalue(), page
+
+
+def packed(members):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A data folder; ``place(name, content)`` puts an archive there and makes its checksum the right one."""
+    monkeypatch.setenv("METABOOK_DATA", str(tmp_path))
+    monkeypatch.setenv("METABOOK_CACHE", str(tmp_path / "cache"))
+    files = dict(omniglot.FILES)
+    monkeypatch.setattr(omniglot, "FILES", files)
+    (tmp_path / "omniglot").mkdir()
+
+    def put(name, content):
+        content = packed(content) if isinstance(content, dict) else content
+        path = tmp_path / files[name].path
+        path.write_bytes(content)
+        files[name] = RemoteFile(files[name].path, files[name].address, "sha256", hashlib.sha256(content).hexdigest())
+        return path
+
+    return put
+
+
+def alphabets(top, **characters):
+    """Members of an official set: every alphabet with so many characters of 3 drawings."""
+    return {
+        f"{top}/{alphabet}/character{c + 1:02}/{d}.png": drawing(zlib.crc32(f"{alphabet} {c} {d}".encode()))[0]
+        for alphabet, count in characters.items()
+        for c in range(count)
+        for d in range(3)
+    }
+
+
+def test_classes_groups_and_pixels(place):
+    seen = alphabets("images_background_small1", Latin=2, Greek=3)
+    place("small1", {"images_background_small1/": b"", "__MACOSX/images_background_small1/._x.png": b"?", **seen})
+    data = omniglot.load("small1")
+    assert data.names[:4] == ["Greek/character01", "Greek/character02", "Greek/character03", "Latin/character01"]
+    assert data.group_names == ["Greek", "Latin"] and data.groups.tolist() == [0, 0, 0, 1, 1]
+    assert data.images.shape == (15, 1, 28, 28) and data.images.dtype == torch.uint8
+    assert data.labels.bincount().tolist() == [3] * 5
+    # dark ink is 255 here; a block of 15 x 15 pixels covers (15 * 28/105)^2 = 16 small ones
+    assert (data.images.double().sum((1, 2, 3)) / 255 - 16).abs().max() < 0.1
+    raw = seen["images_background_small1/Latin/character02/1.png"]
+    ink = 1 - np.asarray(Image.open(io.BytesIO(raw)).convert("L"), float) / 255
+    blocks = torch.tensor(ink).repeat_interleave(4, 0).repeat_interleave(4, 1).view(28, 15, 28, 15).mean((1, 3))
+    own = data.images[(data.labels == 4).nonzero()[1, 0], 0].double() / 255
+    torch.testing.assert_close(own, blocks, atol=0.003, rtol=0)
+
+
+def test_held_out_has_only_new_alphabets(place):
+    place("small1", alphabets("a", Latin=2, Greek=2))
+    place("small2", alphabets("b", Latin=2, Tagalog=3))
+    data = omniglot.held_out("small1", "small2")
+    assert data.group_names == ["Tagalog"] and len(data.names) == 3
+    with pytest.raises(ValueError, match="held_out: 'small1' given; it has no alphabet that small1 does not have"):
+        omniglot.held_out("small1", "small1")
+
+
+def runs(count=20, lines=20):
+    """all_runs.zip: training classes and test items, paired in an order that differs from run to run."""
+    members = {}
+    for r in range(1, count + 1):
+        order = np.random.default_rng(r).permutation(20)
+        for i in range(20):
+            members[f"run{r:02}/training/class{i + 1:02}.png"] = drawing(100 * r + i)[0]
+            members[f"run{r:02}/test/item{i + 1:02}.png"] = drawing(100 * r + order[i])[0]
+        members[f"run{r:02}/class_labels.txt"] = "".join(
+            f"run{r:02}/test/item{i + 1:02}.png run{r:02}/training/class{order[i] + 1:02}.png\n" for i in range(lines)
+        )
+    return members
+
+
+def test_challenge_pairs_items_with_their_class(place):
+    """In this archive a test item is the very image of its class, so the pairing can be seen."""
+    place("challenge", runs())
+    episode = check_episode(omniglot.load_challenge(), Classification(20), (1, 28, 28))
+    assert episode.support.y.tolist() == [list(range(20))] * 20
+    for task in range(20):
+        assert sorted(episode.query.y[task].tolist()) == list(range(20))
+        assert torch.equal(episode.query.x[task], episode.support.x[task][episode.query.y[task]])
+    assert episode.query.y[0].tolist() == np.random.default_rng(1).permutation(20).tolist()
+
+
+def test_challenge_tasks_deal_every_run_once(place, device):
+    place("challenge", runs())
+    tasks = OmniglotChallenge()
+    assert isinstance(tasks, Tasks) and tasks.likelihood.size == 20
+    episode = tasks.sample(40, torch.Generator(device=device).manual_seed(0))
+    assert episode.support.x.device.type == device.type
+    known = [x.numpy().tobytes() for x in tasks.episode.support.x]
+    dealt = [known.index(x.cpu().numpy().tobytes()) for x in episode.support.x]
+    assert sorted(dealt[:20]) == sorted(dealt[20:]) == list(range(20)) and dealt[:20] != dealt[20:]
+
+
+def test_real_small1():
+    """The official file, where METABOOK_DATA has it."""
+    if find(omniglot.FILES["small1"]) is None or find(omniglot.FILES["small2"]) is None:
+        pytest.skip("METABOOK_DATA has no Omniglot here")
+    data = omniglot.load("small1")
+    assert data.group_names == ["Balinese", "Early_Aramaic", "Greek", "Korean", "Latin"]
+    assert len(data.names) == 136 and data.labels.bincount().tolist() == [20] * 136
+    assert omniglot.held_out("small1", "small2").group_names == ["Japanese_(katakana)", "Sanskrit", "Tagalog"]
+
+
+GOOD = alphabets("top", Latin=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not a zip file", "small1.zip: no zip file, or cut short"),
+        (packed(GOOD)[:-300], "small1.zip: no zip file, or cut short"),
+        (packed(GOOD).replace(b"IHDR", b"IHDX"), "is damaged .Bad CRC-32"),
+        ({**GOOD, "top/../../evil.png": b"x"}, "member 'top/../../evil.png' points outside the archive; refused"),
+        ({**GOOD, "/etc/evil.png": b"x"}, "member '/etc/evil.png' points outside"),
+        ({**GOOD, "..\\evil.png": b"x"}, "points outside"),
+        ({**GOOD, "top/x.png": drawing(0)[0]}, "unexpected member top/x.png; the archive has another layout"),
+        ({"readme.txt": b""}, "no images in it"),
+        ({**GOOD, "top/Latin/character01/9.png": b"GIF"}, "top/Latin/character01/9.png is no readable image"),
+        ({**GOOD, "top/Latin/character01/9.png": drawing(0)[0][:-40]}, "9.png is no readable image"),
+        ({**GOOD, "top/Latin/character01/9.png": drawing(0, 120)[0]}, "is 120 x 120; 105 x 105 is needed"),
+        ({**GOOD, "top/Latin/character01/9.png": bytes(2_000_000)}, "has 2000000 bytes; allowed are"),
+    ],
+)
+def test_bad_archive(place, content, message):
+    path = place("small1", content)
+    with pytest.raises(ValueError, match=message) as raised:
+        omniglot.load("small1")
+    assert str(path) in str(raised.value) and "\n" not in str(raised.value)
+    assert list(path.parent.iterdir()) == [path]  # nothing was extracted
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        (runs(19), "19 runs found, 20 are needed"),
+        (runs(lines=19), "run01/class_labels.txt does not pair 20 test images with 20 classes"),
+        ({k: v for k, v in runs().items() if k != "run07/test/item03.png"}, "no member run07/test/item03.png"),
+    ],
+)
+def test_bad_challenge(place, members, message):
+    place("challenge", members)
+    with pytest.raises(ValueError, match=message):
+        omniglot.load_challenge()
+
+
+def test_unknown_split():
+    with pytest.raises(ValueError, match="split: 'small3' given; allowed are background, evaluation, small1, small2"):
+        omniglot.load("small3")
