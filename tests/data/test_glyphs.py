@@ -44,11 +44,11 @@ def test_letters_are_ink_on_paper_with_a_margin(parts):
     assert images[:, ~box].max() == 0
     ink = images.float().mean((1, 2)) / 255
     assert ink.min() > 0.01 and ink.max() < 0.5
-    for side in (1, 2):  # the first and last row and column with ink
+    extents = []
+    for side in (1, 2):  # from the first to the last row and column with ink
         used = (images > 0).any(side).int()
-        extent = 28 - used.argmax(1) - used.flip(1).argmax(1)
-        longest = extent if side == 1 else torch.maximum(longest, extent)
-    assert longest.min() >= 19  # the letter fills its box
+        extents.append(28 - used.argmax(1) - used.flip(1).argmax(1))
+    assert torch.maximum(*extents).min() >= 19  # the letter fills its box
 
 
 def test_no_render_twice_in_a_class_and_no_look_alikes(parts):
