@@ -21,8 +21,15 @@ class Tasks(Protocol):
         x_shape: shape of one input, e.g. ``(1,)`` or ``(1, 28, 28)``.
     """
 
-    likelihood: Likelihood
-    x_shape: tuple[int, ...]
+    @property
+    def likelihood(self) -> Likelihood:
+        """The kind of target."""
+        ...
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        ...
 
     def sample(self, n: int, generator: torch.Generator) -> Episode:
         """n independent tasks, as tensors on the generator's device."""
