@@ -30,12 +30,12 @@ class Distort:
     def __init__(
         self,
         *,
-        rotation: float = 10.0,
-        scale: float = 0.15,
-        shear: float = 0.2,
-        shift: float = 0.05,
-        elastic: float = 0.03,
-        stroke: float = 0.5,
+        rotation: float = 15.0,
+        scale: float = 0.2,
+        shear: float = 0.25,
+        shift: float = 0.06,
+        elastic: float = 0.035,
+        stroke: float = 0.6,
     ) -> None:
         limits = {"rotation": 180.0, "scale": 10.0, "shear": 10.0, "shift": 1.0, "elastic": 1.0, "stroke": 1.0}
         strengths = (rotation, scale, shear, shift, elastic, stroke)
