@@ -20,7 +20,8 @@ from metabook.device import pick_device
 from metabook.evaluation import Score, Scores, evaluate
 from metabook.files import write_json
 from metabook.learner import MetaLearner
-from metabook.recipes import RECIPES, Measurement, Recipe
+from metabook.recipe import Measurement, Recipe
+from metabook.recipes import RECIPES
 from metabook.registry import build, find, make_tasks
 from metabook.training import train
 

@@ -1,0 +1,53 @@
+"""What a recorded experiment is: how to train, how to score, and the published numbers to set beside the scores."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+Options = dict[str, Any]
+
+
+class Measurement(NamedTuple):
+    """One number of a record: the first score on ``episodes`` test tasks, with its interval."""
+
+    label: str  #: its name, for example "mse, 5-shot, 1 step"
+    task_options: Options = {}
+    options: Options = {}  #: of the system, such as ``inner_steps``
+    episodes: int = 2000
+    batch: int = 100
+
+
+class Published(NamedTuple):
+    """A published number, its source, and how its set-up differs from ours."""
+
+    system: str
+    value: str
+    source: str
+    differs: str
+
+
+class Recipe(NamedTuple):
+    """All that a recorded experiment needs; options not named keep the defaults of the registry."""
+
+    title: str
+    system: str
+    tasks: str
+    tests: tuple[Measurement, ...]
+    training: tuple[Options, ...] = ()  #: arguments of ``metabook.train``, one call after the other; none: no training
+    options: Options = {}  #: of the system
+    task_options: Options = {}  #: of training, validation and test tasks
+    train_options: Options = {}  #: of the training tasks alone
+    validated: bool = False  #: keep the weights that are best on the validation tasks
+    seeds: tuple[int, ...] = (0,)  #: the first is the record, the others show the spread
+    published: tuple[Published, ...] = ()
+
+    def settings(self) -> Options:
+        """The settings as plain values, for the results file."""
+        return {
+            "options": self.options,
+            "task_options": self.task_options,
+            "train_options": self.train_options,
+            "training": list(self.training),
+            "validated": self.validated,
+            "tests": {t.label: {**t.task_options, **t.options, "episodes": t.episodes} for t in self.tests},
+        }
