@@ -28,7 +28,10 @@ def run(net: nn.Module, x: Tensor, phi: Mapping[str, Tensor] | None = None, *, h
     """
     how = _pick(net, x, how)
     if how == "stacked":
-        return net(x) if phi is None else functional_call(net, dict(phi), (x,))
+        if phi is not None:
+            return functional_call(net, dict(phi), (x,))
+        chunk = default_chunk(net, x)  # on a CPU one task's activations fit the cache: twice as fast
+        return torch.cat(in_chunks(lambda s: net(x[s]), len(x), chunk)) if chunk < len(x) else net(x)
     if phi is None:
         return net(x.flatten(0, 1)).unflatten(0, x.shape[:2])
     if how == "vmap":
