@@ -14,7 +14,6 @@ CPU_INDEX ?= $(shell if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/
 	echo --retries 0 --extra-index-url https://download.pytorch.org/whl/cpu; fi)
 
 export PYTHONUNBUFFERED := 1
-export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
 .PHONY: help book test check notebooks address clean

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 
-os.environ.setdefault("MPLBACKEND", "Agg")
-
+import matplotlib
 import pytest
 import torch
 
@@ -19,6 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Two test workers on two cores: one thread each is the fastest, and sums come out in one order.
     torch.set_num_threads(1)
+    matplotlib.use("Agg")  # not by MPLBACKEND: the notebooks' kernels would inherit it and show no figure
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -36,6 +36,7 @@ def docstrings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
     """
     written: list[str] = []
     before = ""  # kind of the line before: "", "text", "field" or "argument"
+    lines[:] = [re.sub(r"\*\*(?=\w+[,)])", r"\*\*", line) for line in lines]  # **options is no bold text
     for line in (SHAPE.sub(lambda m: m[1] or f"``{m[2]}``", line) for line in lines):
         if match := FIELD.match(line):
             written += [""] * (before not in ("", "field")) + [f":{match[1]}: {match[2]}"]
@@ -61,6 +62,12 @@ def types(app: Sphinx, env: Any, node: nodes.Element, content: nodes.Element) ->
     return None
 
 
+def without_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Code runs on Colab, not in the page: leave out the scripts of thebe (which jupyter-book adds, and adds twice)."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [f for f in context[kind] if "thebe" not in f"{f.filename} {f.attributes.get('body')}".lower()]
+
+
 def patch_codeautolink() -> None:
     """Exercises and proofs hold sections without titles; codeautolink takes one title off its stack per section."""
     from sphinx_codeautolink.extension import block
@@ -77,6 +84,7 @@ def patch_codeautolink() -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     patch_codeautolink()
     app.connect("config-inited", links)
+    app.connect("html-page-context", without_thebe, priority=900)
     app.connect("missing-reference", types, priority=900)  # after the inventory of torch
     app.connect("autodoc-process-docstring", docstrings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -60,14 +60,15 @@ def clean(path: Path) -> None:
 def run(path: Path, target: Path, values: dict[str, str]) -> str | None:
     """Execute ``path`` into ``target`` from an empty folder; None, or the text of the failure."""
     name = path.relative_to(ROOT)
-    threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+    environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}  # figures need the notebook's own backend
+    environment |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "papermill", str(path), str(target), "--cwd", folder, "-k", "python3"]
         command += ["--no-progress-bar", "--log-output"]
         for key, value in values.items():
             command += ["-r", key, value]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **threads}
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         )
         began = shown = time.monotonic()
         lines = []

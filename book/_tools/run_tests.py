@@ -55,6 +55,7 @@ def main(arguments: list[str]) -> int:
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     nbval = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=300"]
     nbval += [f"--nbval-sanitize-with={fingerprint.TOOLS / 'sanitize.cfg'}"]
+    os.environ.pop("MPLBACKEND", None)  # figures need the notebook's own backend
     record = Record()
     status = pytest.main(["tests", *due, *nbval, "--dist=loadscope", *arguments], plugins=[record])
     fingerprint.package.cache_clear()  # files may have changed while the tests ran
