@@ -45,7 +45,8 @@ def test_run_json_says_all_that_was_chosen(sine):
     assert config["options"]["inner_steps"] == 2 and config["options"]["first_order"] is False
     assert config["task_options"]["shots"] == 3
     assert config["training"] == {
-        "device": "cpu", "steps": 3, "batch": 4, "lr": 1e-3, "validate_every": 1, "compile": False,
+        "device": "cpu", "steps": 3, "batch": 4, "lr": 1e-3, "validate_every": 1,
+        "compile": False, "validation_episodes": 200,
     }  # fmt: skip
     assert config["versions"]["torch"] == torch.__version__
 

@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metabook.checks import check_count, check_positive
 from metabook.commands import options
@@ -18,10 +18,18 @@ from metabook.runs import CHECKPOINT, CONFIG, make_config, read_config, write_co
 from metabook.tasks.families import TASKS
 from metabook.training import History, train
 
-# Two minutes on two cores, measured: (batch, steps) for images and for the rest.
-IMAGES = {"prototypical": (8, 600), "joint": (8, 600), "joint-fine-tuned": (8, 600)}
-SLOW_IMAGES = (4, 300)
-OTHERS = (25, 10_000)
+
+class _Usual(NamedTuple):
+    """What is not given on the command line: about two minutes on two cores, by measurement."""
+
+    steps: int
+    batch: int
+    validations: int
+    validation_episodes: int
+
+
+IMAGES, OTHERS = _Usual(500, 4, 5, 100), _Usual(20_000, 25, 10, 200)
+SLOW_IMAGES = _Usual(350, 4, 5, 100)  # gradient steps within the gradient
 
 
 def add(commands: Any) -> None:
@@ -47,7 +55,7 @@ def add(commands: Any) -> None:
     )
     group.add_argument("--batch", type=int, metavar="B", help="tasks in a meta-update")
     group.add_argument("--lr", type=float, metavar="RATE", help="rate of the meta-update (Adam), 0.001 when not given")
-    group.add_argument("--validate-every", type=int, metavar="N", help="steps between validations; a tenth of the run")
+    group.add_argument("--validate-every", type=int, metavar="N", help="steps between validations")
     group.add_argument("--seed", type=int, metavar="N", help="fixes the first weights and every draw; 0 when not given")
     group.add_argument(
         "--compile", action="store_true", default=None, help="compile the meta-gradient: small networks, many steps"
@@ -70,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     device = str(pick_device(args.device)) if args.device or not args.resume else None
     training = {k: getattr(args, k) for k in ("steps", "batch", "lr", "validate_every", "compile")}
     given = {"system": args.system, "tasks": name, "seed": args.seed, "options": of_system, "task_options": of_tasks}
-    given["training"] = {"device": device, **training}
+    given["training"] = {"device": device, **training, "validation_episodes": None}
 
     if args.resume:
         config = _resumed(folder, given)
@@ -135,13 +143,13 @@ def _report(folder: Path, config: dict[str, Any], history: History) -> None:
 
 def _complete(given: dict[str, Any], system: str, images: bool) -> dict[str, Any]:
     """The training settings, with defaults for what was not given."""
-    batch, steps = IMAGES.get(system, SLOW_IMAGES) if images else OTHERS
-    chosen = {**given, "compile": bool(given["compile"])}
-    for key, default in (("steps", steps), ("batch", batch), ("lr", 1e-3)):
+    usual = OTHERS if not images else SLOW_IMAGES if system.startswith("maml") else IMAGES
+    chosen = {**given, "compile": bool(given["compile"]), "validation_episodes": usual.validation_episodes}
+    for key, default in (("steps", usual.steps), ("batch", usual.batch), ("lr", 1e-3)):
         chosen[key] = default if given[key] is None else given[key]
     check_positive("lr", chosen["lr"])
     if chosen["validate_every"] is None:
-        chosen["validate_every"] = max(1, check_count("steps", chosen["steps"]) // 10)
+        chosen["validate_every"] = max(1, check_count("steps", chosen["steps"]) // usual.validations)
     return chosen
 
 
