@@ -55,7 +55,7 @@ def score(value: dict[str, Any]) -> str:
     interval = value.get("interval")
     if interval is None:
         return number(value["mean"])
-    decimals = next((d for d in range(1, 6) if interval >= 2 * 10**-d), 6)
+    decimals = next((d for d in range(1, 6) if interval * 10**d >= 10), 6)
     return f"{value['mean']:.{decimals}f} ± {interval:.{decimals}f}"
 
 

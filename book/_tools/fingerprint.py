@@ -38,9 +38,9 @@ def environment() -> str:
 
 
 def source(path: Path) -> str:
-    """Hash of a notebook's cells and their tags, without outputs."""
+    """Hash of a notebook's cells and their metadata (tags, texts of figures), without outputs."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return digest(*(json.dumps([c["cell_type"], "".join(c["source"]), c["metadata"].get("tags", [])]) for c in cells))
+    return digest(*(json.dumps([c["cell_type"], "".join(c["source"]), c["metadata"]], sort_keys=True) for c in cells))
 
 
 def execution(path: Path, parameters: dict[str, str]) -> str:
