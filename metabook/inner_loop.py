@@ -43,4 +43,4 @@ def descend(losses: Callable[[Phi], Tensor], phi: Phi, *, lr: float, steps: int,
             phi = {k: v.detach().requires_grad_() for k, v in phi.items()}
         grads = gradient(losses, phi, create_graph=differentiable and not first_order)
         phi = {k: torch.add(v, grads[k], alpha=-lr) for k, v in phi.items()}
-    return phi
+    return phi if differentiable else {k: v.detach() for k, v in phi.items()}
