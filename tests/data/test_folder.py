@@ -42,8 +42,8 @@ def test_mode_and_polarity_do_not_matter(tmp_path, mode, dark_ink):
 
 
 def test_16_bit_images(tmp_path):
-    """Ink of 2550 out of 65535, as scanners and microscopes write it, is ink all the same."""
-    Image.fromarray(cross().astype(np.uint16) * 10).save(tmp_path / "a.png")
+    """Values far above 255 are not cut off: ink of 11,750 on paper of 50,000."""
+    Image.fromarray(50_000 - cross().astype(np.uint16) * 150).save(tmp_path / "a.png")
     image = folder.read_image(tmp_path / "a.png")
     assert torch.equal(image, folder.read_image(save(tmp_path / "b.png", cross())))
 
