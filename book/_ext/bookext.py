@@ -34,6 +34,8 @@ def docstrings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
 
     `State: ...` is a field, `name: ...` an item of a list of arguments, a shape such as [B, S, *X] is code.
     """
+    if lines and lines[0].startswith("Alias for field number"):
+        lines.clear()
     written: list[str] = []
     before = ""  # kind of the line before: "", "text", "field" or "argument"
     lines[:] = [re.sub(r"\*\*(?=\w+[,)])", r"\*\*", line) for line in lines]  # **options is no bold text

@@ -58,10 +58,11 @@ class PublicNames(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """The module's own sentence, then its names."""
+        """The first paragraph of the module's text, then its names."""
         module = importlib.import_module(self.arguments[0])
         self.env.note_dependency(module.__file__ or "")
-        lines = ["```{eval-rst}", *(module.__doc__ or "").strip().splitlines(), "", *directives_for(module), "```"]
+        idea = (module.__doc__ or "").strip().partition("\n\n")[0].splitlines()
+        lines = ["```{eval-rst}", *idea, "", *directives_for(module), "```"]
         holder = nodes.container(classes=["public-names"])
         self.state.nested_parse(StringList(lines, source=module.__name__), self.content_offset, holder)
         return holder.children

@@ -118,6 +118,9 @@ def test_page(browser: Any, address: str, page: str) -> None:
     asked = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
     visit(browser, f"{address}/{page}", PHONE)
+    squeezed = "[...document.querySelectorAll('article img')].filter(i => i.naturalWidth && i.clientWidth > 40 &&"
+    squeezed += " Math.abs(i.clientWidth * i.naturalHeight / (i.clientHeight * i.naturalWidth) - 1) > 0.1)"
+    assert browser.execute_script(f"return {squeezed}.map(i => i.getAttribute('src'))") == []
     width = browser.execute_script("return document.documentElement.scrollWidth")
     assert width <= PHONE[0], f"{page} is {width} pixels wide on a phone of {PHONE[0]}"
     assert "\n".join(complaints(browser)) == ""

@@ -40,15 +40,6 @@ def test_notebook(name: str) -> None:
     assert not too_long
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
-def test_exercises_have_solutions(name: str) -> None:
-    text = "\n".join("".join(c["source"]) for c in cells(name) if c["cell_type"] == "markdown")
-    labels = re.findall(r"\{exercise(?:-start)?\}[^\n]*\n:label: (\S+)", text)
-    solved = re.findall(r"\{solution(?:-start)?\} (\S+)", text)
-    assert labels
-    assert sorted(labels) == sorted(solved)
-
-
 def test_every_figure_says_what_it_shows() -> None:
     for path in (ROOT / "book").rglob("*.md"):
         text = path.read_text("utf-8")
