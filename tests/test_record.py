@@ -108,12 +108,24 @@ def test_a_record_trains_scores_and_writes_whole(tiny, tmp_path, capsys):
     assert other["mean"] != after["mean"], "another seed is another training and other test tasks"
 
 
-def test_the_scores_are_those_of_the_trained_weights(tiny, tmp_path, capsys):
+def test_phases_and_seeds_by_hand(tiny, tmp_path, capsys):
     result = record.measure("tiny", TINY, tmp_path, device="cpu")
-    new = metabook.make_tasks("sinusoids", part="test", shots=5, queries=20)
-    learner = metabook.load(metabook.build("maml", new, seed=5), tmp_path / "seed-0" / "phase-1" / "checkpoint.pt")
-    score = metabook.evaluate(learner, new, episodes=30, seed=record.TEST_SEED, device="cpu")["mse"]
-    assert result["scores"]["mse, 1 step"]["mean"] == pytest.approx(score.mean, rel=1e-12)
+    train, new, held = (metabook.make_tasks("sinusoids", shots=5, queries=q) for q in (10, 20, 15))
+    for seed, part in enumerate([result, *result["repeats"]]):
+        learner = metabook.build("maml", train, seed=seed)
+        for i, phase in enumerate(TINY.training):
+            kept = metabook.train(learner, train, validation=held, seed=seed + 1000 * i, device="cpu", **phase)
+            written = json.loads((tmp_path / f"seed-{seed}" / f"phase-{i}" / "history.json").read_text())
+            assert written["losses"] == kept.losses and written["validation"] == kept.validation != []
+        score = metabook.evaluate(learner, new, episodes=30, seed=record.TEST_SEED + seed, device="cpu")["mse"]
+        assert part["scores"]["mse, 1 step"]["mean"] == pytest.approx(score.mean, rel=1e-12)
+
+
+def test_minutes_are_those_of_all_phases_of_the_first_seed(tiny, tmp_path, monkeypatch):
+    seconds = iter((60.0, 30.0, 600.0, 6.0))
+    monkeypatch.setattr(record, "train", lambda *args, **options: metabook.History(seconds=next(seconds)))
+    result = record.measure("tiny", TINY, tmp_path, device="cpu")
+    assert result["minutes"] == 1.5 and result["repeats"][0]["minutes"] == 10.1
 
 
 def test_a_stopped_record_goes_on_and_gives_the_same_numbers(tiny, tmp_path, capsys):
@@ -136,6 +148,8 @@ def test_a_system_without_meta_parameters_is_scored_untrained(tmp_path):
 
 
 def test_unknown_names_and_places_are_one_line(tiny, tmp_path, capsys):
+    with pytest.raises(ValueError, match=r"record: 'tinny' given.*did you mean tiny"):
+        record.record("tinny", results=tmp_path)
     assert record.main(["tinny", "--results", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "tinny" in error and "did you mean tiny?" in error
