@@ -123,3 +123,18 @@ def test_a_fixed_head_says_how_many_classes_it_needs(images, tmp_path, capsys):
     assert (
         error.startswith("metabook: error: way: 3 classes given") and "trained on 2" in error and error.count("\n") == 1
     )
+
+
+def test_size_and_place_on_the_paper_do_not_matter_to_a_learner_of_letters(images, tmp_path, capsys):
+    run = tmp_path / "letters"
+    options = ["--steps", "1", "--batch", "1", "--queries", "1", "--set", "width=8", "--device", "cpu"]
+    assert main(["train", "prototypical", "--tasks", "glyphs", *options, "--out", str(run)]) == 0
+    letter = Image.open(draw(tmp_path / "letter.png", "cross", size=(100, 100)))
+    paper = Image.new("L", (300, 300), 255)
+    paper.paste(letter.crop((10, 10, 90, 90)), (15, 190))
+    paper.save(tmp_path / "corner.png")
+    capsys.readouterr()
+    files = [str(tmp_path / "letter.png"), str(tmp_path / "corner.png")]
+    assert main(["predict", str(run), "--support", str(images / "support"), "--json", "--query", *files]) == 0
+    one, other = json.loads(capsys.readouterr().out)["predictions"]
+    assert one["probabilities"] == pytest.approx(other["probabilities"], abs=0.05)

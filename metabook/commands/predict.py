@@ -14,11 +14,15 @@ from torch.distributions import Categorical
 from metabook.commands import options
 from metabook.commands.table import table
 from metabook.data import folder
+from metabook.data.framing import frame_ink
 from metabook.device import pick_device
 from metabook.episode import Examples
 from metabook.learner import MetaLearner
 from metabook.likelihood import Classification
 from metabook.runs import load_learner, read_config
+
+CHARACTERS = ("glyphs", "omniglot")  #: whose letters fill a frame: the reader's drawings are put into the same one
+LARGE = 224  # pixels, before that
 
 
 def add(commands: Any) -> None:
@@ -33,7 +37,7 @@ def add(commands: Any) -> None:
             "",
             "my_images/ has one folder a class, with one or more images of it in each:",
             "  my_images/circle/1.png  my_images/circle/2.jpg  my_images/star/a.png",
-            "Size and colour do not matter, nor whether the ink is dark or light.",
+            "Size and colour do not matter, nor whether the ink is dark or light, nor where on the paper it is.",
         ],
     )
     parser.add_argument("place", metavar="RUN", help="the run folder of a system trained on images")
@@ -58,11 +62,15 @@ def run(args: argparse.Namespace) -> int:
             f"run: {args.place} was trained on {config['tasks']}; predict needs one trained on grey images"
         )
     of_system, _ = options.settings(args.set, config["system"], config["tasks"])
-    classes = folder.load(args.support, size=sides[0])
+    framed = config["tasks"] in CHARACTERS
+    size = LARGE if framed else sides[0]
+    classes = folder.load(args.support, size=size)
     learner = load_learner(args.place, likelihood=Classification(len(classes.names)), options=of_system)
     paths = [path for query in args.query for path in _files(query)]
-    x = folder.load_images(paths, size=sides[0])
-    probs = classify(learner.to(pick_device(args.device)), classes.images, classes.labels, x)
+    images, x = classes.images, folder.load_images(paths, size=size)
+    if framed:
+        images, x = (frame_ink(t, size=sides[0]) for t in (images, x))
+    probs = classify(learner.to(pick_device(args.device)), images, classes.labels, x)
     rows = []
     for path, p in zip(paths, probs.tolist(), strict=True):
         order = sorted(range(len(p)), key=lambda k: -p[k])
