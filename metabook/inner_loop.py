@@ -11,8 +11,11 @@ from metabook.mapping import Phi
 
 
 def start(net: nn.Module, tasks: int) -> Phi:
-    """theta as the starting point of every task: parameter name -> [B, *p], a view, differentiable in theta."""
-    return {name: p.expand(tasks, *p.shape) for name, p in net.named_parameters()}
+    """theta as the starting point of every task: parameter name -> [B, *p], a view, differentiable in theta.
+
+    Frozen parameters (``requires_grad`` False) are left out: they do not adapt, and all tasks share them.
+    """
+    return {name: p.expand(tasks, *p.shape) for name, p in net.named_parameters() if p.requires_grad}
 
 
 def gradient(losses: Callable[[Phi], Tensor], phi: Phi, *, create_graph: bool) -> Phi:
@@ -36,7 +39,11 @@ def descend(losses: Callable[[Phi], Tensor], phi: Phi, *, lr: float, steps: int,
 
     Under ``torch.no_grad`` it still adapts, and returns weights with no graph. first_order: take the inner gradients as
     constants, so that no second derivatives reach theta (Finn et al. 2017, sec. 5.2), whatever the number of steps.
+
+    Raises ValueError if there is nothing to adapt: every parameter of the network is frozen.
     """
+    if steps and not phi:
+        raise ValueError("net: no parameter requires a gradient; gradient steps need at least one that does")
     differentiable = torch.is_grad_enabled()
     for _ in range(steps):
         if not differentiable:
