@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 
 from metabook.episode import Episode, Examples
 from metabook.likelihood import Likelihood
+from metabook.mapping import uses_batch_statistics
 
 
 class MetaLearner(nn.Module, ABC):
@@ -48,7 +49,7 @@ class MetaLearner(nn.Module, ABC):
     @property
     def transductive(self) -> bool:
         """True if a prediction depends on the other queries of the batch (batch statistics, for example)."""
-        return any(getattr(module, "uses_batch_statistics", False) for module in self.modules())
+        return uses_batch_statistics(self)
 
     def forward(self, episode: Episode) -> Distribution:
         """Adapt on the support set, predict the queries. Final: systems do not override it."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from metabook.checks import check_choice, check_count
 
@@ -33,6 +34,8 @@ def run(net: nn.Module, x: Tensor, phi: Mapping[str, Tensor] | None = None, *, h
         chunk = default_chunk(net, x)  # on a CPU one task's activations fit the cache: twice as fast
         return torch.cat(in_chunks(lambda s: net(x[s]), len(x), chunk)) if chunk < len(x) else net(x)
     if phi is None:
+        if uses_batch_statistics(net):  # the statistics of one task must not reach another
+            return torch.stack([net(xs) for xs in x])
         return net(x.flatten(0, 1)).unflatten(0, x.shape[:2])
     if how == "vmap":
         return vmap(lambda p, xs: functional_call(net, p, (xs,)), randomness="different")(dict(phi), x)
@@ -57,6 +60,15 @@ def _pick(net: nn.Module, x: Tensor, how: str | None) -> str:
 def has_convolution(net: nn.Module) -> bool:
     """True if the network has a convolution, whose grouped form is slow on a CPU."""
     return any(isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for m in net.modules())
+
+
+def uses_batch_statistics(net: nn.Module) -> bool:
+    """True if a layer normalises by the examples it is given: a result then depends on the others of its task."""
+    return any(
+        getattr(m, "uses_batch_statistics", False)
+        or (isinstance(m, _BatchNorm) and (m.training or m.running_mean is None))
+        for m in net.modules()
+    )
 
 
 def default_chunk(net: nn.Module, x: Tensor) -> int:
