@@ -65,7 +65,7 @@ class Classification(Likelihood):
         return {"accuracy": correct.mean(1), "nll": _nll(predictions, y)}
 
     def check(self, name: str, examples: Examples) -> None:
-        """Raise ValueError unless y is int64 [B, S] with classes 0..N-1."""
+        """Raise ValueError unless y is int64 [B, S] with classes 0..N-1; a support set needs every one of them."""
         y = examples.y
         if y.dtype != torch.int64 or y.dim() != 2:
             raise ValueError(
@@ -75,6 +75,13 @@ class Classification(Likelihood):
         if low < 0 or high >= self.size:
             raise ValueError(
                 f"{name}.y: labels {low} to {high} given; {self.size}-way tasks allow 0 to {self.size - 1}"
+            )
+        missing = ~F.one_hot(y, self.size).bool().any(1)  # [B, N]
+        if name == "support" and bool(missing.any()):
+            task, label = missing.nonzero()[0].tolist()
+            raise ValueError(
+                f"support.y: no example of class {label} in task {task} given; {self.size}-way tasks need at least one "
+                "of every class"
             )
 
 

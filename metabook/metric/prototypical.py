@@ -20,7 +20,8 @@ class ProtoNet(MetaLearner):
     Chapter: metric.
     Differs: none.
 
-    net: the embedding, from inputs to D features. Every class needs at least one support example.
+    net: the embedding, from inputs to D features. Every class needs at least one support example
+        (``check_episode`` looks once a run; the prototype of a class without one is NaN).
     """
 
     def __init__(self, net: nn.Module, likelihood: Classification) -> None:
