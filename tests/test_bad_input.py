@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
-from pathlib import Path
-
 import pytest
 import torch
 
 import metabook
 from metabook.baselines import BayesClusters, ExactGP
-from metabook.data import folder, omniglot
 from metabook.device import pick_device
 from metabook.episode import Episode, Examples
 from metabook.likelihood import Classification, Regression
@@ -19,7 +15,6 @@ from metabook.metric import ProtoNet
 from metabook.nn import MLP, Conv4, Pixels, TaskBatchNorm
 from metabook.optimization import MAML
 from metabook.registry import build, make_tasks
-from metabook.runs import load_run, read_config
 from metabook.tasks import Clusters, FewShot, GaussianProcess, LinearRegression, Sinusoids
 
 PNG = bytes.fromhex(  # one grey pixel
@@ -65,22 +60,6 @@ def train(tmp, learner=None, tasks=None, **options):
 
 def images(n=12, classes=3):
     return torch.zeros(n, 1, 28, 28, dtype=torch.uint8), torch.arange(n) % classes
-
-
-def file(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
-class Malicious:
-    """Would make a file if the pickle were executed."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 # name of the kind: (what is done, what the one line must say)
@@ -184,7 +163,7 @@ LIBRARY = {
     ),
     "a class without examples": (
         lambda t: FewShot(images()[0], 2 * images()[1], way=2),
-        "y: no example of class 1",
+        "y: .*class 1",
     ),
     "a task that is not there": (lambda t: episode().task(7), "i: task 7 does not exist"),
     "an unknown system": (
@@ -208,73 +187,7 @@ LIBRARY = {
         lambda t: make_tasks("clusters", ways=3),
         "ways: not an option of clusters; it has .*way",
     ),
-    "a folder of images that is not there": (
-        lambda t: folder.load(t / "path: .*none given; there is no such folder"),
-        "none",
-    ),
-    "an empty folder of images": (lambda t: folder.load(t), "path: .* has 0 sub-folders; at least two"),
-    "an image that is none": (
-        lambda t: folder.load(file(file(t / "a" / "1.png", b"text").parents[1] / "b" / "1.png", b"text").parents[1]),
-        "a/1.png: no readable image",
-    ),
-    "an unknown split": (lambda t: omniglot.load("small3"), "small3"),
-    "weights that are not there": (
-        lambda t: metabook.load(sine_net(), t / "none.pt"),
-        "path: no checkpoint at .*none.pt; give",
-    ),
-    "weights cut short": (
-        lambda t: metabook.load(sine_net(), cut(metabook.save(sine_net(), t / "w.pt"))),
-        "path: .*w.pt is damaged",
-    ),
-    "weights of another system": (
-        lambda t: metabook.load(proto(), metabook.save(sine_net(), t / "w.pt")),
-        "path: .*holds a MAML",
-    ),
-    "weights of another network": (
-        lambda t: metabook.load(MAML(MLP(1, 1), Regression()), metabook.save(sine_net(), t / "w.pt")),
-        "path: .*does not fit .*shape",
-    ),
-    "weights without a label": (
-        lambda t: metabook.load(sine_net(), saved({"metabook": 1}, t / "w.pt")),
-        "path: .*w.pt",
-    ),
-    "a file of another program": (
-        lambda t: metabook.load(sine_net(), saved({"epoch": 3}, t / "w.pt")),
-        "path: .*not a metabook checkpoint",
-    ),
-    "a malicious pickle": (
-        lambda t: metabook.load(sine_net(), file(t / "w.pt", pickle.dumps(Malicious(t / "executed")))),
-        "path: .*was not loaded",
-    ),
-    "a malicious checkpoint": (
-        lambda t: metabook.load(sine_net(), saved({"metabook": 1, "x": Malicious(t / "executed")}, t / "w.pt")),
-        "path: .*was not loaded",
-    ),
-    "a folder without a run": (lambda t: load_run(t), "run: no run.json in .*metabook train"),
-    "run.json that is no JSON": (
-        lambda t: load_run(file(t / "run.json", b"{").parent),
-        "run: .*run.json is not JSON .*train again",
-    ),
-    "run.json of another format": (
-        lambda t: load_run(file(t / "run.json", b'{"format": 99}').parent),
-        "run: .*not a run of format 1",
-    ),
-    "run.json without a field": (
-        lambda t: read_config(file(t / "run.json", b'{"format": 1}').parent),
-        "run: .*needs 'system', a str",
-    ),
-    "a file where a folder must be": (lambda t: metabook.save(sine_net(), file(t / "f", b"") / "w.pt"), "f'"),
 }
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-200])
-    return path
-
-
-def saved(content, path):
-    torch.save(content, path)
-    return path
 
 
 @pytest.mark.parametrize("kind", LIBRARY)
@@ -283,5 +196,4 @@ def test_the_library_says_in_one_line_what_is_wrong(kind, tmp_path):
     with pytest.raises((ValueError, TypeError, OSError, FloatingPointError, IndexError), match=message) as caught:
         act(tmp_path)
     assert str(caught.value) and "\n" not in str(caught.value)
-    left = {p.name for p in tmp_path.rglob("*") if p.is_file()}
-    assert left <= {"w.pt", "run.json", "1.png", "f"}  # what the test itself has put there
+    assert not any(tmp_path.iterdir())
