@@ -34,7 +34,7 @@ _SINUSOIDS = {
         "maml",
         {"inner_lr": 0.01, "inner_steps": 1},
         _ADAPTED,
-        seeds=(0,),
+        seeds=(0, 1, 2),
         published=(
             Published(
                 "MAML",
