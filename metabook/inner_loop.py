@@ -23,7 +23,11 @@ def gradient(losses: Callable[[Phi], Tensor], phi: Phi, *, create_graph: bool) -
 
     losses: phi -> [B]. Task b's loss depends on task b's weights only, so the gradient of the sum is all B gradients.
     create_graph: keep the graph, so that the result can be differentiated in turn.
+
+    Raises ValueError if there is nothing to adapt: every parameter of the network is frozen.
     """
+    if not phi:
+        raise ValueError("net: no parameter requires a gradient; gradient steps need at least one that does")
     if torch.compiler.is_compiling():  # torch.compile follows torch.func.grad through; plain autograd is faster eagerly
         grads = torch.func.grad(lambda p: losses(p).sum())(phi)
         return grads if create_graph else {k: g.detach() for k, g in grads.items()}
@@ -39,11 +43,7 @@ def descend(losses: Callable[[Phi], Tensor], phi: Phi, *, lr: float, steps: int,
 
     Under ``torch.no_grad`` it still adapts, and returns weights with no graph. first_order: take the inner gradients as
     constants, so that no second derivatives reach theta (Finn et al. 2017, sec. 5.2), whatever the number of steps.
-
-    Raises ValueError if there is nothing to adapt: every parameter of the network is frozen.
     """
-    if steps and not phi:
-        raise ValueError("net: no parameter requires a gradient; gradient steps need at least one that does")
     differentiable = torch.is_grad_enabled()
     for _ in range(steps):
         if not differentiable:
