@@ -1,9 +1,9 @@
 """metabook: meta-learning systems in PyTorch, one small file each, and the book that explains them.
 
-    tasks = metabook.make_tasks("glyphs", part="train", way=5, shots=1)
-    learner = metabook.build("prototypical", tasks)
-    metabook.train(learner, tasks, steps=1000)
-    metabook.evaluate(learner, metabook.make_tasks("glyphs", part="test"))
+tasks = metabook.make_tasks("glyphs", part="train", way=5, shots=1)
+learner = metabook.build("prototypical", tasks)
+metabook.train(learner, tasks, steps=1000)
+metabook.evaluate(learner, metabook.make_tasks("glyphs", part="test"))
 """
 
 from metabook.checkpoint import load, save
@@ -13,7 +13,8 @@ from metabook.learner import MetaLearner
 from metabook.likelihood import Classification, Likelihood, Regression
 from metabook.metric import ProtoNet
 from metabook.optimization import MAML
-from metabook.registry import SYSTEMS, TASKS, build, make_tasks
+from metabook.registry import SYSTEMS, build, make_tasks
+from metabook.tasks.families import TASKS
 from metabook.tasks.protocol import Tasks
 from metabook.training import History, train
 

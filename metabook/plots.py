@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from metabook.episode import Episode
@@ -26,7 +28,7 @@ def use_style() -> None:
             "figure.dpi": 110,
             "figure.facecolor": "white",
             "figure.constrained_layout.use": True,
-            "axes.prop_cycle": plt.cycler(color=COLOURS),
+            "axes.prop_cycle": cycler(color=COLOURS),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.titlesize": 11,
@@ -41,7 +43,7 @@ def use_style() -> None:
     )
 
 
-def show_images(episode: Episode, task: int = 0, *, queries: int = 5, names: Sequence[str] | None = None) -> plt.Figure:
+def show_images(episode: Episode, task: int = 0, *, queries: int = 5, names: Sequence[str] | None = None) -> Figure:
     """The support set of one classification task and some of its queries, one row a class.
 
     episode: images [B, S, C, H, W]; queries: how many a class to show; names: a label for each class.

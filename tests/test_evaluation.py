@@ -5,14 +5,14 @@ import math
 
 import pytest
 import torch
-from metabook.tasks.clusters import Clusters
-from metabook.tasks.sinusoids import Sinusoids
 
 from metabook.baselines import Joint
 from metabook.evaluation import Score, Scores, evaluate
 from metabook.likelihood import Classification, Regression
 from metabook.metric import ProtoNet
 from metabook.nn import MLP, Pixels
+from metabook.tasks.clusters import Clusters
+from metabook.tasks.sinusoids import Sinusoids
 
 
 def test_mean_and_interval_by_hand():

@@ -5,14 +5,14 @@ import math
 
 import pytest
 import torch
-from metabook.tasks.clusters import Clusters
-from metabook.tasks.sinusoids import Sinusoids
 
 from metabook.checkpoint import load, save
 from metabook.likelihood import Classification, Regression
 from metabook.metric import ProtoNet
 from metabook.nn import MLP, Pixels
 from metabook.optimization import MAML
+from metabook.tasks.clusters import Clusters
+from metabook.tasks.sinusoids import Sinusoids
 from metabook.training import History, train
 
 SINES = Sinusoids(shots=5, queries=5)

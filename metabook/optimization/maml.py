@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -12,6 +15,8 @@ from metabook.inner_loop import descend, start
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
 from metabook.mapping import Phi, default_chunk, in_chunks, run
+
+T = TypeVar("T")
 
 
 class MAML(MetaLearner):
@@ -84,7 +89,7 @@ class MAML(MetaLearner):
     def _losses(self, phi: Phi, examples: Examples) -> Tensor:
         return self.likelihood.loss(run(self.net, examples.x, phi, how=self.how), examples.y)
 
-    def _each_chunk(self, x: Tensor, fn):
+    def _each_chunk(self, x: Tensor, fn: Callable[[slice], T]) -> list[T]:
         return in_chunks(fn, x.shape[0], self.chunk or default_chunk(self.net, x))
 
 
@@ -92,7 +97,7 @@ def _without_running_statistics(net: nn.Module) -> nn.Module:
     for name, module in net.named_modules():
         if getattr(module, "running_mean", None) is not None:
             raise ValueError(
-                f"net: layer {name or 'net'} ({type(module).__name__}) keeps running statistics, which would mix the tasks; "
+                f"net: layer {name or 'net'} ({type(module).__name__}) keeps running statistics, which mix the tasks; "
                 "use metabook.nn.TaskBatchNorm, or track_running_stats=False"
             )
     return net
