@@ -23,6 +23,8 @@ class Linear(nn.Linear):
             return F.linear(x, self.weight, self.bias)
         if self.bias is None:
             return x @ self.weight.mT
+        if torch.compiler.is_compiling():  # the compiler fuses products with one input or output, but not baddbmm
+            return x @ self.weight.mT + self.bias.unsqueeze(-2)
         return torch.baddbmm(self.bias.unsqueeze(-2), x, self.weight.mT)
 
 
@@ -73,10 +75,10 @@ class TaskBatchNorm(nn.Module):
     """Batch normalisation with each task's own statistics, exact to second order.
 
     Mean and variance are taken over the examples and pixels of one task, never across tasks, and no running average is
-    kept: nothing leaks between tasks and nothing is written. The normalisation has no affine part; scale and shift
-    follow as elementary operations, because the fused affine kernels give wrong second derivatives under
-    ``vmap(grad)``. Predictions of a network that uses it depend on the other queries of the task: it is transductive,
-    as in the published MAML numbers.
+    kept: nothing leaks between tasks and nothing is written. Second derivatives are exact in plain autograd, under
+    ``torch.func`` and compiled (``metabook.nn.batch_norm``); those of ``nn.BatchNorm2d`` are not under ``vmap(grad)``.
+    Predictions of a network that uses it depend on the other queries of the task: it is transductive, as in the
+    published MAML numbers.
 
     x: [B, S, C, H, W] or [B, S, C]; weight and bias: [C], or [B, C] for a task's own.
     """

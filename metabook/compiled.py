@@ -1,0 +1,61 @@
+"""The whole meta-gradient as one compiled program: for small networks and many steps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
+
+from metabook.episode import Episode
+from metabook.learner import MetaLearner
+
+COMPILERS = ("g++", "c++", "clang++", "cl")
+
+
+def compiled_gradient(learner: MetaLearner) -> Callable[[Episode], tuple[Tensor, dict[str, Tensor]]]:
+    """A function episode -> (meta-loss, its gradient by parameter name), compiled as one program without breaks.
+
+    It reads the learner's parameters at every call, so an optimiser step in between is seen. The first call compiles,
+    which takes from ten seconds to minutes; so does the first call with other shapes. The inner loop is unrolled: many
+    steps, or chunks of few tasks, make it long. Same loss and gradient as ``meta_loss(episode).backward()``.
+
+    Raises RuntimeError if there is no C++ compiler, which torch.compile needs.
+    """
+    wanted = os.environ.get("CXX")
+    if not any(shutil.which(c) for c in ((wanted,) if wanted else COMPILERS)):
+        raise RuntimeError(
+            f"compile: no C++ compiler found (tried {wanted or ', '.join(COMPILERS)}); install one, g++ for example, "
+            "or use compile=False"
+        )
+    loss = _MetaLoss(learner)
+
+    def at(theta: dict[str, Tensor], constants: dict[str, Tensor], episode: Episode) -> Tensor:
+        return functional_call(loss, {**theta, **constants}, (episode,))
+
+    program = torch.compile(grad_and_value(at), fullgraph=True, dynamic=False)
+
+    def gradient(episode: Episode) -> tuple[Tensor, dict[str, Tensor]]:
+        every = {name: p.detach() for name, p in loss.named_parameters()}
+        theta = {name: every.pop(name) for name, p in loss.named_parameters() if p.requires_grad}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's compiler warns of its own deprecated parts while it starts
+            grads, value = program(theta, every, episode)
+        return value, {name.removeprefix("learner."): g for name, g in grads.items()}
+
+    return gradient
+
+
+class _MetaLoss(nn.Module):
+    """``meta_loss`` as a forward pass, which is what functional_call can call with other parameters."""
+
+    def __init__(self, learner: MetaLearner) -> None:
+        super().__init__()
+        self.learner = learner
+
+    def forward(self, episode: Episode) -> Tensor:
+        return self.learner.meta_loss(episode)
