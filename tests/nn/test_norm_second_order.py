@@ -1,8 +1,9 @@
-"""Second derivatives through normalisation: exact in a loop over tasks, silently wrong under vmap of the inner gradient.
+"""Second derivatives through normalisation: exact in a loop over tasks, silently wrong under vmap(grad).
 
-The reference is a loop over tasks with ``autograd.grad``, held to central differences. ``vmap(grad)`` is the natural
-way to write MAML with ``torch.func``; with affine batch, layer and instance norm its meta-gradient is wrong by up to a
-few per cent, while the loss is right (reported upstream as functorch issue 534). The strict xfail says when it is mended.
+The reference is a loop over tasks with ``autograd.grad``, held to central differences. ``vmap`` of ``grad`` is the
+natural way to write MAML with ``torch.func``; with affine batch, layer and instance norm its meta-gradient is wrong by
+about two per cent here, while the loss is right (reported upstream as functorch issue 534). The strict xfail tells when
+it is mended.
 """
 
 import pytest
@@ -61,9 +62,8 @@ def one_task_loss(net, theta, support_x, support_y, query_x, query_y, inner):
 
 
 def by_autograd(loss, theta, x, y):
-    return dict(
-        zip(theta, torch.autograd.grad(loss(theta, x, y), list(theta.values()), create_graph=True), strict=True)
-    )
+    gradient = torch.autograd.grad(loss(theta, x, y), list(theta.values()), create_graph=True)
+    return dict(zip(theta, gradient, strict=True))
 
 
 def by_func(loss, theta, x, y):

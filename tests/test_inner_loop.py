@@ -1,0 +1,92 @@
+"""The inner loop on quadratics, where every derivative is known."""
+
+import pytest
+import torch
+from torch import nn
+
+from metabook.inner_loop import descend, gradient, start
+
+CENTRE = torch.tensor([[1.0], [3.0]], dtype=torch.float64)  # B = 2 tasks, one weight each
+
+
+def losses(phi):
+    """L_b(w) = (w - c_b)^2, so that its gradient is 2 (w - c_b) and its second derivative 2."""
+    return (phi["w"] - CENTRE).square().sum(-1)
+
+
+def theta(value=0.0):
+    return torch.full((1,), value, dtype=torch.float64, requires_grad=True)
+
+
+def linear():
+    torch.manual_seed(0)
+    return nn.Linear(2, 3).double()
+
+
+def test_every_task_starts_at_theta_with_weights_of_its_own():
+    net = linear()
+    phi = start(net, 4)
+    assert list(phi) == ["weight", "bias"]
+    assert phi["weight"].shape == (4, 3, 2) and phi["bias"].shape == (4, 3)
+    assert all(torch.equal(w, net.weight) for w in phi["weight"])
+    phi["weight"][1].sum().backward()
+    assert torch.equal(net.weight.grad, torch.ones(3, 2))
+
+
+def test_frozen_parameters_are_no_part_of_the_start():
+    net = linear()
+    net.bias.requires_grad_(False)
+    assert list(start(net, 2)) == ["weight"]
+
+
+def test_a_network_without_free_parameters_cannot_descend():
+    phi = start(linear().requires_grad_(False), 2)
+    assert phi == {} == descend(losses, phi, lr=0.1, steps=0)
+    with pytest.raises(ValueError, match=r"net: no parameter requires a gradient; gradient steps need at least one"):
+        descend(losses, phi, lr=0.1, steps=1)
+
+
+def test_the_gradient_is_that_of_each_task():
+    """At w = 0: 2 (0 - 1) = -2 and 2 (0 - 3) = -6."""
+    w = theta()
+    grads = gradient(losses, {"w": w.expand(2, 1)}, create_graph=False)
+    assert grads["w"].tolist() == [[-2.0], [-6.0]] and not grads["w"].requires_grad
+
+
+def test_the_gradient_can_be_differentiated_only_with_a_graph():
+    w = theta()
+    grads = gradient(losses, {"w": w.expand(2, 1)}, create_graph=True)
+    assert torch.autograd.grad(grads["w"].sum(), w)[0].item() == 4.0  # 2 for each task
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_steps_on_a_quadratic_are_known_in_closed_form(steps):
+    """w_T = c + (1 - 2 lr)^T (w_0 - c). With lr 0.25 the factor is 1/2; its derivative in w_0 is 2^-T."""
+    w = theta(5.0)
+    phi = descend(losses, {"w": w.expand(2, 1)}, lr=0.25, steps=steps)
+    torch.testing.assert_close(phi["w"], CENTRE + 0.5**steps * (w - CENTRE), rtol=0, atol=1e-14)
+    slopes = [torch.autograd.grad(phi["w"][b, 0], w, retain_graph=True)[0].item() for b in range(2)]
+    assert slopes == pytest.approx([0.5**steps] * 2, abs=1e-14)
+
+
+def test_first_order_leaves_the_second_derivatives_out_at_every_step():
+    """The inner gradients are constants, so w_T = w_0 - constants and its derivative in w_0 is 1, not 2^-3."""
+    w = theta(5.0)
+    exact = descend(losses, {"w": w.expand(2, 1)}, lr=0.25, steps=3)
+    phi = descend(losses, {"w": w.expand(2, 1)}, lr=0.25, steps=3, first_order=True)
+    assert torch.equal(phi["w"], exact["w"])
+    assert torch.autograd.grad(phi["w"].sum(), w)[0].item() == 2.0
+
+
+def test_without_a_graph_it_takes_the_same_steps():
+    w = theta(5.0)
+    with torch.no_grad():
+        phi = descend(losses, {"w": w.expand(2, 1)}, lr=0.25, steps=3)
+    assert not phi["w"].requires_grad and w.grad is None
+    assert torch.equal(phi["w"], descend(losses, {"w": w.expand(2, 1)}, lr=0.25, steps=3)["w"])
+
+
+def test_without_a_graph_and_steps_it_is_theta_as_a_constant():
+    with torch.no_grad():
+        phi = descend(losses, {"w": theta(5.0).expand(2, 1)}, lr=0.25, steps=0)
+    assert phi["w"].tolist() == [[5.0], [5.0]] and not phi["w"].requires_grad
