@@ -125,19 +125,19 @@ def labels(*y, dtype=torch.int64):
         (
             "query",
             labels([0, 1], dtype=torch.int32),
-            r"query\.y: torch\.int32 of shape \[1, 2\] given; .* int64 of sha",
+            r"query\.y: torch\.int32 of shape \[1, 2\] given; .* needs int64",
         ),
         (
             "query",
             labels([[0], [1]]),
-            r"query\.y: torch\.int64 of shape \[1, 2, 1\] given; .* needs int64 of shape \[B,",
+            r"query\.y: torch\.int64 of shape \[1, 2, 1\] given; .* needs int64",
         ),
         ("query", labels([0, 3]), r"query\.y: labels 0 to 3 given; 3-way tasks allow 0 to 2"),
         ("support", labels([-1, 2]), r"support\.y: labels -1 to 2 given; 3-way tasks allow 0 to 2"),
         (
             "support",
             labels([0, 1, 2], [0, 2, 2]),
-            r"support\.y: no example of class 1 in task 1 given; 3-way tasks need",
+            r"support\.y: no example of class 1 in task 1 given; 3-way",
         ),
     ],
 )
@@ -153,9 +153,7 @@ def test_classes_that_fit():
 
 @pytest.mark.parametrize("y", [torch.zeros(1, 2).long(), torch.zeros(1, 2), torch.zeros(1, 2, 3)])
 def test_targets_that_do_not_fit(y):
-    with pytest.raises(
-        ValueError, match=rf"query\.y: {y.dtype} of shape .* given; regression needs floats, \[B, S, 2\]"
-    ):
+    with pytest.raises(ValueError, match=rf"query\.y: {y.dtype} of shape .* given; .* floats, \[B, S, 2\]"):
         Regression(2).check("query", Examples(torch.zeros(1, 2, 1), y))
     Regression(2).check("query", Examples(torch.zeros(1, 2, 1), torch.zeros(1, 2, 2)))
 
