@@ -20,7 +20,9 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, S, in] -> [B, S, out]."""
         if self.weight.dim() == 2:
-            return F.linear(x, self.weight, self.bias)
+            if self.bias is None or self.bias.dim() == 1:
+                return F.linear(x, self.weight, self.bias)
+            return F.linear(x, self.weight) + self.bias.unsqueeze(-2)  # only the bias is a task's own
         if self.bias is None:
             return x @ self.weight.mT
         if torch.compiler.is_compiling():  # the compiler fuses products with one input or output, but not baddbmm
@@ -53,22 +55,23 @@ class Conv2d(nn.Conv2d):
     """Convolution with kernels [O, I, k, k] or [B, O, I, k, k]; x [B, S, I, H, W] -> [B, S, O, H', W']."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [B, S, I, H, W] -> [B, S, O, H', W']."""
+        """x: [B, S, I, H, W] -> [B, S, O, H', W']. Raises ValueError for a padding other than zeros."""
+        if self.padding_mode != "zeros":
+            raise ValueError(f"padding_mode: {self.padding_mode!r} given; metabook.nn.Conv2d allows 'zeros' only")
         b, s = x.shape[:2]
-        weight, bias = self.weight, self.bias
-        if weight.dim() == 4:
-            images = _in_fast_order(x.flatten(0, 1))
-            return F.conv2d(images, weight, bias, self.stride, self.padding, self.dilation).unflatten(0, (b, s))
-        y = F.conv2d(
-            _in_fast_order(_merge(x)),
-            weight.flatten(0, 1),
-            None if bias is None else bias.flatten(),
-            self.stride,
-            self.padding,
-            self.dilation,
-            groups=b,
-        )
-        return _split(y, b)
+        if self.weight.dim() == 4:
+            if self.bias is None or self.bias.dim() == 1:
+                return self._conv(x.flatten(0, 1), self.weight, self.bias, 1).unflatten(0, (b, s))
+            y = self._conv(x.flatten(0, 1), self.weight, None, 1).unflatten(0, (b, s))
+            return y + self.bias[:, None, :, None, None]  # only the bias is a task's own
+        bias = self.bias
+        if bias is not None:
+            bias = bias.flatten() if bias.dim() == 2 else bias.repeat(b)
+        return _split(self._conv(_merge(x), self.weight.flatten(0, 1), bias, b), b)
+
+    def _conv(self, images: Tensor, weight: Tensor, bias: Tensor | None, tasks: int) -> Tensor:
+        images, groups = _in_fast_order(images), tasks * self.groups
+        return F.conv2d(images, weight, bias, self.stride, self.padding, self.dilation, groups)
 
 
 class TaskBatchNorm(nn.Module):
