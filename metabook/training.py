@@ -14,9 +14,10 @@ from torch import Tensor
 
 from metabook.checks import check_count, check_episode, check_positive
 from metabook.device import make_generator, pick_device
-from metabook.episode import Episode
 from metabook.evaluation import evaluate
 from metabook.learner import MetaLearner
+from metabook.mapping import default_micro_batch
+from metabook.meta_gradient import compiled_meta_gradient, meta_gradient
 from metabook.progress import Progress
 from metabook.resuming import RunFiles, Weights
 from metabook.tasks.protocol import Tasks
@@ -65,7 +66,8 @@ def train(
     seed: fixes the tasks, the validation tasks and every random draw inside the learner. The weights it starts from
         are the learner's own (``metabook.build(..., seed=)`` fixes those).
     device: cuda, mps or cpu, whichever there is, when None.
-    micro_batch: tasks per backward pass; bounds the memory, same gradient.
+    micro_batch: tasks per backward pass; bounds the memory, same gradient. All of them when None, but four for
+        convolutions on a CPU.
     compile: compile the whole meta-gradient; worth it for small networks and many steps.
     out: folder for ``checkpoint.pt`` and ``history.json``, written every half minute,
         at every validation and at the end.
@@ -77,10 +79,12 @@ def train(
     """
     check_count("steps", steps)
     check_count("batch", batch)
-    micro_batch = batch if micro_batch is None else check_count("micro_batch", micro_batch)
     every = max(1, steps // 10) if validate_every is None else check_count("validate_every", validate_every)
     check_positive("lr", lr)
     device = pick_device(device)
+    if micro_batch is None:
+        micro_batch = batch if compile else default_micro_batch(learner, device, batch)
+    check_count("micro_batch", micro_batch)
     parameters = [p for p in learner.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError(f"learner: {type(learner).__name__} has no meta-parameters; there is nothing to train")
@@ -94,7 +98,7 @@ def train(
     learner.to(device).train()
     optim = torch.optim.Adam(parameters, lr=lr, fused=True) if optimizer is None else optimizer(parameters)
     generator = make_generator(device, seed)
-    gradient = _compiled(learner) if compile else _gradient
+    gradient = compiled_meta_gradient(learner) if compile else meta_gradient
     losses = torch.zeros(steps, device=device)
     history, step = History(), 0
     best: Weights | None = None
@@ -149,31 +153,6 @@ def train(
     if best is not None:
         learner.load_state_dict(best)
     return history
-
-
-def _gradient(learner: MetaLearner, episode: Episode, micro_batch: int) -> Tensor:
-    """Put the gradient of the mean meta-loss into .grad; return the loss, a detached scalar."""
-    n, total = episode.batch_size, torch.zeros((), device=episode.support.x.device)
-    for i in range(0, n, micro_batch):
-        part = episode.tasks(slice(i, i + micro_batch)) if micro_batch < n else episode
-        loss = learner.meta_loss(part) * (part.batch_size / n)
-        loss.backward()
-        total = total + loss.detach()
-    return total
-
-
-def _compiled(learner: MetaLearner) -> Callable[[MetaLearner, Episode, int], Tensor]:
-    from metabook.compiled import compiled_gradient
-
-    gradient = compiled_gradient(learner)
-
-    def fill(learner: MetaLearner, episode: Episode, micro_batch: int) -> Tensor:
-        loss, grads = gradient(episode)
-        for name, p in learner.named_parameters():
-            p.grad = grads[name]
-        return loss
-
-    return fill
 
 
 def _finite(loss: float, step: int) -> float:
