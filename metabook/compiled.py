@@ -34,17 +34,16 @@ def compiled_gradient(learner: MetaLearner) -> Callable[[Episode], tuple[Tensor,
         )
     loss = _MetaLoss(learner)
 
-    def at(theta: dict[str, Tensor], constants: dict[str, Tensor], episode: Episode) -> Tensor:
-        return functional_call(loss, {**theta, **constants}, (episode,))
+    def at(theta: dict[str, Tensor], episode: Episode) -> Tensor:
+        return functional_call(loss, theta, (episode,))  # frozen parameters stay the learner's own
 
     program = torch.compile(grad_and_value(at), fullgraph=True, dynamic=False)
 
     def gradient(episode: Episode) -> tuple[Tensor, dict[str, Tensor]]:
-        every = {name: p.detach() for name, p in loss.named_parameters()}
-        theta = {name: every.pop(name) for name, p in loss.named_parameters() if p.requires_grad}
+        theta = {name: p.detach() for name, p in loss.named_parameters() if p.requires_grad}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's compiler warns of its own deprecated parts while it starts
-            grads, value = program(theta, every, episode)
+            grads, value = program(theta, episode)
         return value, {name.removeprefix("learner."): g for name, g in grads.items()}
 
     return gradient

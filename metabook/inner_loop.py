@@ -15,7 +15,13 @@ def start(net: nn.Module, tasks: int) -> Phi:
 
     Frozen parameters (``requires_grad`` False) are left out: they do not adapt, and all tasks share them.
     """
-    return {name: p.expand(tasks, *p.shape) for name, p in net.named_parameters() if p.requires_grad}
+    return {name: p.expand(tasks, *p.shape) for name, p in net.named_parameters() if not _frozen(p)}
+
+
+def _frozen(p: Tensor) -> bool:
+    # A tensor put in a parameter's place by functional_call is no Parameter; whether it requires a gradient may be
+    # hidden (inside torch.compile it is), and it was put there to be used.
+    return isinstance(p, nn.Parameter) and not p.requires_grad
 
 
 def gradient(losses: Callable[[Phi], Tensor], phi: Phi, *, create_graph: bool) -> Phi:
