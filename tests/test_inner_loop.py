@@ -39,6 +39,22 @@ def test_frozen_parameters_are_no_part_of_the_start():
     assert list(start(net, 2)) == ["weight"]
 
 
+def test_a_tensor_that_stands_in_for_a_parameter_takes_part_whether_or_not_it_requires_a_gradient():
+    """So functional_call at constants, as a compiler does it, adapts what the eager learner adapts."""
+
+    class Start(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = linear()
+
+        def forward(self):
+            return start(self.net, 2)
+
+    stand_in = torch.ones(3, 2, dtype=torch.float64)
+    phi = torch.func.functional_call(Start(), {"net.weight": stand_in}, ())
+    assert list(phi) == ["weight", "bias"] and torch.equal(phi["weight"][1], stand_in)
+
+
 def test_a_network_without_free_parameters_cannot_descend():
     phi = start(linear().requires_grad_(False), 2)
     assert phi == {} == descend(losses, phi, lr=0.1, steps=0)
