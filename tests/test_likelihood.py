@@ -84,11 +84,13 @@ def test_latent_samples_unequal_joints_are_averaged_as_probabilities():
     torch.testing.assert_close(nll, f64(-math.log(0.41) / 2))
 
 
-def test_latent_samples_the_accuracy_is_that_of_the_mean_probabilities():
-    """p(class 0) = 0.9, 0.4, 0.4: the mean is 0.57, so class 0; a vote of the three, or the first log mean, errs."""
-    p = f64(0.9, 0.4, 0.4)[:, None, None]
+@pytest.mark.parametrize(("samples", "chosen"), [((0.9, 0.4, 0.4), 0), ((0.99, 0.4, 0.05), 1)], ids=["vote", "log"])
+def test_latent_samples_the_accuracy_is_that_of_the_mean_probabilities(samples, chosen):
+    """p(class 0) has mean 0.57, where two of three votes say class 1; and mean 0.48, where the mean of the logits
+    (4.6 - 0.4 - 2.9 > 0) says class 0."""
+    p = f64(*samples)[:, None, None]
     predictions = Categorical(probs=torch.stack([p, 1 - p], -1))
-    assert Classification(2).scores(predictions, torch.tensor([[0]]))["accuracy"].tolist() == [1.0]
+    assert Classification(2).scores(predictions, torch.tensor([[chosen]]))["accuracy"].tolist() == [1.0]
 
 
 def test_latent_samples_regression():
