@@ -18,7 +18,7 @@ ABOUT = {
     "omniglot-background": "964 handwritten characters of 30 alphabets",
     "omniglot-evaluation": "659 characters of 20 other alphabets",
     "omniglot-small1": "136 characters of 5 alphabets, from background",
-    "omniglot-small2": "156 characters of 6 alphabets, from background",
+    "omniglot-small2": "156 characters of 5 alphabets, from background",
     "omniglot-challenge": "the 20 official one-shot runs",
 }
 
