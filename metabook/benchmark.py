@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -29,6 +27,7 @@ from metabook.nn import MLP, Conv4
 from metabook.optimization import MAML
 from metabook.tasks.images import FewShot
 from metabook.tasks.sinusoids import Sinusoids
+from metabook.timer import Timer
 
 
 class Row(NamedTuple):
@@ -45,35 +44,13 @@ class Row(NamedTuple):
     required_per_second: float | None = None
 
 
-class _Timer:
-    def __init__(self, device: torch.device, rounds: int) -> None:
-        self.device, self.rounds = device, rounds
-
-    def __call__(self, *sides: Callable[[], object]) -> list[float]:
-        """Median seconds of each side, the sides taking turns, after one turn that does not count."""
-        seconds: list[list[float]] = [[] for _ in sides]
-        for turn in range(self.rounds + 1):
-            for side, times in zip(sides, seconds, strict=True):
-                self._wait()
-                begin = time.perf_counter()
-                side()
-                self._wait()
-                if turn:
-                    times.append(time.perf_counter() - begin)
-        return [statistics.median(times) for times in seconds]
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-
 def _compare(
     name: str,
     learner: MetaLearner,
     net: nn.Module,
     plain: Callable[[nn.Module, Episode], None],
     batch: Episode,
-    timer: _Timer,
+    timer: Timer,
     required: float | None,
     compiled: bool = False,
 ) -> Row:
@@ -120,7 +97,7 @@ def run(device: torch.device | str | None = None, quick: bool = False) -> list[R
     on_cpu = device.type == "cpu"  # the required ratios are those of two CPU cores
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        rows, timer = [], _Timer(device, 9 if quick else 30)
+        rows, timer = [], Timer(device, 9 if quick else 30)
         sines = Sinusoids().sample(25, generator)
         for compiled in (False,) if quick else (False, True):
             ours = MAML(MLP(1, 1), Regression(), inner_steps=5)
@@ -132,7 +109,7 @@ def run(device: torch.device | str | None = None, quick: bool = False) -> list[R
         images = torch.randint(256, (4000, 1, 28, 28), dtype=torch.uint8, device=device, generator=generator)
         classes = torch.arange(200, device=device).repeat_interleave(20)
         few_shot = FewShot(images, classes, way=WAY, shots=1, queries=QUERIES)
-        timer = _Timer(device, 3 if quick else 7)
+        timer = Timer(device, 3 if quick else 7)
         for tasks in (8,) if quick else (8, 32):
             batch = few_shot.sample(tasks, generator)
             for steps in (1, 5):
@@ -145,7 +122,7 @@ def run(device: torch.device | str | None = None, quick: bool = False) -> list[R
             rows.append(_compare(name, net, plain_conv4(None), plain_prototypes, batch, timer, None))
 
         index = torch.arange(len(images), device=device).view(200, 20)
-        ours_s, loop_s = _Timer(device, 9)(
+        ours_s, loop_s = Timer(device, 9)(
             lambda: few_shot.sample(32, generator), lambda: plain_episodes(images, index, 32, generator)
         )
         rate = {"per_second": 32 / ours_s, "required_per_second": 30_000.0 if on_cpu else None}
@@ -179,14 +156,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", help="cuda, mps or cpu; the first there is when not given")
     args = parser.parse_args(argv)
     rows, device = run(args.device, args.quick), pick_device(args.device)
+    setting = {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
     if args.json:
-        setting = {"device": str(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
         print(json.dumps({**setting, "rows": [row._asdict() for row in rows]}, indent=2))
     else:
-        print(format_table(rows))
-        print(
-            f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}; medians of turns taken in one run"
-        )
+        print(format_table(rows), ", ".join(f"{k} {v}" for k, v in setting.items()), sep="\n")
     return 0
 
 

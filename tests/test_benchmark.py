@@ -7,6 +7,7 @@ import torch
 
 from metabook import benchmark, loops
 from metabook.device import make_generator
+from metabook.timer import Timer
 
 QUICK_ROWS = 5
 
@@ -25,7 +26,7 @@ class Clock:
 def rows():
     """One quick run, its times left out: what remains are the gradients."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmark, "_Timer", Clock)
+        patch.setattr(benchmark, "Timer", Clock)
         return benchmark.run("cpu", quick=True)
 
 
@@ -44,7 +45,7 @@ def test_a_row_holds_times_ratio_and_requirement(rows):
 
 
 def test_the_global_seed_is_left_alone(monkeypatch):
-    monkeypatch.setattr(benchmark, "_Timer", Clock)
+    monkeypatch.setattr(benchmark, "Timer", Clock)
     monkeypatch.setattr(benchmark, "_compare", lambda *args: None)
     torch.manual_seed(7)
     benchmark.run("cpu", quick=True)
@@ -52,7 +53,7 @@ def test_the_global_seed_is_left_alone(monkeypatch):
 
 
 def test_a_full_run_has_the_compiled_and_the_large_rows(monkeypatch):
-    monkeypatch.setattr(benchmark, "_Timer", Clock)
+    monkeypatch.setattr(benchmark, "Timer", Clock)
     monkeypatch.setattr(benchmark, "_compare", lambda name, *args: benchmark.Row(name, 1, 2, 2, required=args[5]))
     required = {row.name: row.required for row in benchmark.run("cpu")}
     assert required["MAML, MLP 1-40-40-1, 25 sinusoids, 5 steps, compiled"] == 30
@@ -62,17 +63,20 @@ def test_a_full_run_has_the_compiled_and_the_large_rows(monkeypatch):
     ]
 
 
-def test_the_clock_takes_turns_and_the_first_does_not_count(monkeypatch):
-    now, calls = iter(range(1000)), []
-    monkeypatch.setattr("time.perf_counter", lambda: next(now))
+def test_the_clock_takes_turns_of_a_tenth_of_a_second_and_the_first_does_not_count(monkeypatch):
+    """Seconds a call: a 1, then 0.02; b 0.05, then 0.02. So a turn is one call of a and two of b."""
+    now, calls = [0.0], []
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
 
-    def first():
-        calls.append("a")
-        if len(calls) == 1:  # slow in the turn that does not count
-            [next(now) for _ in range(50)]
+    def side(name, first):
+        def run():
+            now[0] += 0.02 if name in calls else first
+            calls.append(name)
 
-    times = benchmark._Timer(torch.device("cpu"), 1)(first, lambda: calls.append("b"))
-    assert calls == ["a", "b"] * 2 and times == [1, 1]
+        return run
+
+    times = Timer(torch.device("cpu"), 3)(side("a", 1.0), side("b", 0.05))
+    assert "".join(calls) == "ab" + "abb" * 3 and times == pytest.approx([0.02, 0.02])
 
 
 def test_the_difference_is_relative_to_the_loop():
@@ -87,7 +91,7 @@ def test_table_and_json(rows, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["ours", "loop", "ratio", "required", "difference", "in", "float64", "episodes/s"]
     assert "MAML, MLP 1-40-40-1, 25 sinusoids, 5 steps" in lines[2] and "1000.00 ms  2000.00 ms  2.00" in lines[2]
-    assert "30,000/s" in lines[6] and lines[6].endswith(" 32") and lines[-1].startswith("cpu, ")
+    assert "30,000/s" in lines[6] and lines[6].endswith(" 32") and lines[-1].startswith("device cpu, threads ")
     assert benchmark.main(["--json", "--device", "cpu"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["torch"] == torch.__version__ and content["rows"][0]["ratio"] == 2.0
