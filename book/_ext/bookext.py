@@ -16,6 +16,7 @@ TOOLS = Path(__file__).resolve().parents[1] / "_tools"
 FIELD = re.compile(r"^(State|Chapter|Differs|Source|Loss): (.*)$")
 SHAPE = re.compile(r"(``[^`]*``)|(\[[\w*.,/ +-]*[A-Z*][\w*.,/ +-]*\](?!_))")
 ARGUMENT = re.compile(r"^((?:``)?\w+(?:``)?(?:, (?:``)?\w+(?:``)?)*): (\S.*)$")
+NEXT_ARGUMENT = re.compile(r"(?<=[.;]) (?=\w+(?:, \w+)*: )")  # several on one line
 
 
 def links(app: Sphinx, config: Config) -> None:
@@ -44,7 +45,9 @@ def docstrings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
             written += [""] * (before not in ("", "field")) + [f":{match[1]}: {match[2]}"]
             before = "field"
         elif (match := ARGUMENT.match(line)) and before in ("", "argument") and not line.startswith("http"):
-            written.append(f"* **{match[1].strip('`')}**: {match[2]}")
+            for argument in NEXT_ARGUMENT.split(line):
+                name, _, text = argument.partition(": ")
+                written.append(f"* **{name.strip('`')}**: {text}")
             before = "argument"
         elif line.startswith(" ") and before in ("field", "argument"):
             written.append("  " + line.strip())

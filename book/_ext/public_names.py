@@ -26,7 +26,7 @@ def names(module: ModuleType) -> dict[str, Any]:
     belongs to the package.
     """
     package = importlib.import_module(module.__name__.partition(".")[0])
-    above = set(getattr(package, "__all__", ())) if module is not package and not hasattr(module, "__path__") else set()
+    above = [] if module is package or hasattr(module, "__path__") else list(vars(package).values())
     if hasattr(module, "__all__"):
         found = {name: getattr(module, name) for name in module.__all__}
     else:
@@ -36,7 +36,7 @@ def names(module: ModuleType) -> dict[str, Any]:
         home = getattr(value, "__module__", module.__name__)
         below = home.startswith(f"{module.__name__}.") and home.count(".") > module.__name__.count(".") + 1
         shown = not name.startswith("_") and (inspect.isclass(value) or inspect.isroutine(value))
-        if shown and not below and name not in above:
+        if shown and not below and not any(value is other for other in above):
             kept[name] = value
     return kept
 
@@ -61,6 +61,8 @@ class PublicNames(SphinxDirective):
         """The first paragraph of the module's text, then its names."""
         module = importlib.import_module(self.arguments[0])
         self.env.note_dependency(module.__file__ or "")
+        if not names(module) and not hasattr(module, "__path__"):
+            return []  # all its names stand higher up
         idea = (module.__doc__ or "").strip().partition("\n\n")[0].splitlines()
         lines = ["```{eval-rst}", *idea, "", *directives_for(module), "```"]
         holder = nodes.container(classes=["public-names"])
