@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.func import functional_call, grad_and_value
 
 from metabook.episode import Episode
@@ -37,16 +39,32 @@ def compiled_gradient(learner: MetaLearner) -> Callable[[Episode], tuple[Tensor,
     def at(theta: dict[str, Tensor], episode: Episode) -> Tensor:
         return functional_call(loss, theta, (episode,))  # frozen parameters stay the learner's own
 
-    program = torch.compile(grad_and_value(at), fullgraph=True, dynamic=False)
+    with _contained():
+        program = torch.compile(grad_and_value(at), fullgraph=True, dynamic=False)
 
     def gradient(episode: Episode) -> tuple[Tensor, dict[str, Tensor]]:
         theta = {name: p.detach() for name, p in loss.named_parameters() if p.requires_grad}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's compiler warns of its own deprecated parts while it starts
+        with _contained():
             grads, value = program(theta, episode)
         return value, {name.removeprefix("learner."): g for name, g in grads.items()}
 
     return gradient
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """What torch's compiler does to the rest of the program stays inside.
+
+    It warns of its own deprecated parts while it starts, and turns off the checks of all distributions for good.
+    """
+    checks = Distribution._validate_args
+    Distribution.set_default_validate_args(False)  # checks read values, which a compiled program cannot
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Distribution.set_default_validate_args(checks)
 
 
 class _MetaLoss(nn.Module):

@@ -1,11 +1,15 @@
 """The compiled meta-gradient is the meta-gradient: one program, without breaks."""
 
 import functools
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from metabook.compiled import compiled_gradient
+from metabook.compiled import COMPILERS, compiled_gradient
 from metabook.episode import Episode, Examples
 from metabook.likelihood import Classification, Regression
 from metabook.meta_gradient import compiled_meta_gradient, meta_gradient
@@ -114,6 +118,25 @@ def test_micro_batches_add_up_to_the_whole(micro_batch, traced):
         same((losses[2], {n: p.grad for n, p in each.named_parameters()}), (losses[2], right))
 
 
+def test_distributions_are_checked_as_before():
+    """torch's compiler turns the checks of all distributions off when it first starts: here in a new program."""
+    code = """
+import functools, torch
+from metabook.compiled import compiled_gradient
+from metabook.metric import ProtoNet
+from metabook.likelihood import Classification
+from metabook.nn import MLP
+from metabook.episode import Episode, Examples
+torch.compile = functools.partial(torch.compile, backend="aot_eager")
+part = Examples(torch.randn(1, 2, 2), torch.tensor([[0, 1]]))
+compiled_gradient(ProtoNet(MLP(2, 2, hidden=()), Classification(2)))(Episode(part, part))
+torch.distributions.Normal(0.0, -1.0)
+"""
+    env = {**os.environ, "CXX": sys.executable}  # any program that is there: nothing is compiled
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.returncode == 1 and "ValueError: Expected parameter scale" in done.stderr
+
+
 def test_without_a_compiler_the_error_says_so(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.delenv("CXX", raising=False)
@@ -125,6 +148,7 @@ def test_without_a_compiler_the_error_says_so(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not any(shutil.which(c) for c in COMPILERS), reason="needs a C++ compiler")
 def test_compiled_to_machine_code():
     """The real compiler, in the precision that training uses."""
     learner, episode = maml().float(), regression().to(dtype=torch.float32)
