@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "metabook"
-ABOVE_ALL = {"", "__main__", "benchmark", "cli", "commands", "record", "recipes", "registry", "runs"}  # may import anything
+# May import anything:
+ABOVE_ALL = {"", "__main__", "benchmark", "cli", "commands", "record", "recipes", "registry", "runs"}
 ALLOWED = {
     "core": {"core"},
     "nn": {"core", "nn"},
