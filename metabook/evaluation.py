@@ -73,7 +73,7 @@ class Scores(dict[str, Score]):
         return result
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {score}" for name, score in self.items())
+        return ", ".join(f"{name} {score!s}" for name, score in self.items())
 
 
 def evaluate(

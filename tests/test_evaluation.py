@@ -22,6 +22,7 @@ def test_mean_and_interval_by_hand():
     assert score.interval == pytest.approx(1.96 * math.sqrt(5 / 3) / 2)
     assert f"{score:.2f}" == "2.50 ± 1.27"
     assert str(score) == "2.5000 ± 1.2652 (n = 4)"
+    assert str(Scores(mse=score)) == "mse 2.5000 ± 1.2652 (n = 4)"
 
 
 def test_one_task_has_no_interval():
