@@ -34,6 +34,7 @@ def docstrings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
     """Our docstrings in reStructuredText.
 
     `State: ...` is a field, `name: ...` an item of a list of arguments, a shape such as [B, S, *X] is code.
+    What follows without an empty line goes on with it, unless it says what is raised.
     """
     if lines and lines[0].startswith("Alias for field number"):
         lines.clear()
@@ -49,12 +50,23 @@ def docstrings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
                 name, _, text = argument.partition(": ")
                 written.append(f"* **{name.strip('`')}**: {text}")
             before = "argument"
-        elif line.startswith(" ") and before in ("field", "argument"):
+        elif line.strip() and before in ("field", "argument") and not line.startswith("Raises"):
             written.append("  " + line.strip())
         else:
             written += [""] * (bool(line) and before in ("field", "argument")) + [line]
             before = "text" if line else ""
     lines[:] = written
+
+
+def signatures(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Defaults as they are written: a class by its name, and no inside of a dataclass."""
+    if signature:
+        signature = (
+            re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", signature).replace("~typing.", "").replace("<factory>", "...")
+        )
+    return signature, returns
 
 
 def types(app: Sphinx, env: Any, node: nodes.Element, content: nodes.Element) -> nodes.Element | None:
@@ -92,4 +104,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", without_thebe, priority=900)
     app.connect("missing-reference", types, priority=900)  # after the inventory of torch
     app.connect("autodoc-process-docstring", docstrings)
+    app.connect("autodoc-process-signature", signatures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -89,8 +89,8 @@ def markdown(records: list[dict[str, Any]]) -> list[str]:
         if record["settings"]:
             lines += ["", "Settings: " + ", ".join(f"`{k} = {v}`" for k, v in record["settings"].items()) + "."]
         for other in record["published"]:
-            lines += ["", f"- {other.get('system', record['system'])}, {other['source']}: {number(other['value'])}."]
-            lines[-1] += f" {other['differs']}" if other.get("differs") else ""
+            lines += ["", f"- {other.get('system', record['system'])}, {other['source']}: {number(other['value'])}"]
+            lines[-1] += f"; differs: {other['differs']}." if other.get("differs") else "."
         lines += ["::::", ""]
     return lines
 
@@ -115,7 +115,7 @@ class ResultsTable(SphinxDirective):
             raise self.error(f"results-table: no recorded result for {asked}")
         holder = nodes.container(classes=["results-table"])
         self.state.nested_parse(StringList(markdown(records), source="results"), self.content_offset, holder)
-        return holder.children
+        return [holder]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
