@@ -69,9 +69,10 @@ def markdown(records: list[dict[str, Any]]) -> list[str]:
     for record in records:
         published = "; ".join(f"{number(p['value'])} ({p['source']})" for p in record["published"]) or "none"
         for i, (name, value) in enumerate(record["scores"].items()):
+            others = ", ".join(number(repeat["scores"][name]["mean"]) for repeat in record.get("repeats") or [])
             row = (
                 record["title"] if i == 0 else "",
-                name,
+                f"{name}; other seeds: {others}" if others else name,
                 score(value),
                 value.get("n", ""),
                 published if i == 0 else "",

@@ -70,6 +70,13 @@ def test_markdown_says_everything(tmp_path: Path) -> None:
         assert part in text
 
 
+def test_other_seeds_are_in_the_table(tmp_path: Path) -> None:
+    name = next(iter(RECORD["scores"]))
+    repeats = [{"seed": s, "scores": {k: {"mean": m} for k in RECORD["scores"]}} for s, m in ((1, 0.5), (2, 4.3e13))]
+    write(tmp_path, "a", repeats=repeats)
+    assert f"| {name}; other seeds: 0.5, 4.3e+13 |" in results_table.markdown(results_table.select({}, tmp_path))[2]
+
+
 def test_a_bar_does_not_break_the_table(tmp_path: Path) -> None:
     write(tmp_path, "a", title="one | two")
     row = results_table.markdown(results_table.select({}, tmp_path))[2]
