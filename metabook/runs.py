@@ -23,7 +23,7 @@ from metabook.registry import build, make_tasks
 from metabook.tasks.protocol import Tasks
 
 FORMAT = 1
-CONFIG, CHECKPOINT = "run.json", "checkpoint.pt"
+CONFIG, CHECKPOINT, HISTORY = "run.json", "checkpoint.pt", "history.json"
 KINDS: dict[str, type[Classification | Regression]] = {"classification": Classification, "regression": Regression}
 FIELDS: dict[str, type] = {
     "system": str,

@@ -110,6 +110,15 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_never_interrupted(tmp_path):
     assert sorted(p.name for p in killed.iterdir()) == ["checkpoint.pt", "history.json", "run.json"]
 
 
+@pytest.mark.parametrize("name", ["run.json", "checkpoint.pt", "history.json"])
+def test_what_a_killed_run_left_unfinished_is_cleared_away(name, tmp_path):
+    folder = tmp_path / "run"
+    assert main(["train", *SINE, "--steps", "1", "--out", str(folder)]) == 0
+    (folder / f".{name}.a1b2c3").write_text("half")
+    assert main(["train", *SINE, "--steps", "1", "--out", str(folder), "--resume"]) == 0
+    assert sorted(p.name for p in folder.iterdir()) == ["checkpoint.pt", "history.json", "run.json"]
+
+
 def test_resume_takes_what_is_not_said_from_the_run_and_more_steps(sine, tmp_path):
     folder, straight = tmp_path / "longer", tmp_path / "straight"
     first = ["train", *SINE, "--seed", "5", "--validate-every", "2"]

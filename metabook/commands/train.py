@@ -14,7 +14,7 @@ from metabook.checks import check_count, check_positive
 from metabook.commands import options
 from metabook.device import pick_device
 from metabook.registry import SYSTEMS, build, find, make_tasks
-from metabook.runs import CHECKPOINT, CONFIG, make_config, read_config, write_config
+from metabook.runs import CHECKPOINT, CONFIG, HISTORY, make_config, read_config, write_config
 from metabook.tasks.families import TASKS
 from metabook.training import History, train
 
@@ -107,8 +107,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(folder: Path, config: dict[str, Any], learner: Any, tasks: Any, validation: Any) -> int:
     made = not folder.exists()
-    for stale in folder.glob(f".{CHECKPOINT}.*"):  # begun and not finished when a run was killed
-        stale.unlink(missing_ok=True)
+    for name in (CONFIG, CHECKPOINT, HISTORY):
+        for stale in folder.glob(f".{name}.*"):  # begun and not finished when a run was killed
+            stale.unlink(missing_ok=True)
     settings = config["training"]
     print(
         f"training {config['system']} on {config['tasks']}, {settings['steps']} steps, on {settings['device']}",
