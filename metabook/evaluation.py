@@ -91,7 +91,8 @@ def evaluate(
     can be compared task by task (``Score.difference``). The learner is moved to ``device`` (cuda, mps or cpu, whichever
     there is, when None) and keeps its weights and its training mode.
 
-    Raises ValueError or TypeError for counts below 1, a device that is not there, and episodes that do not fit.
+    Raises ValueError or TypeError for counts below 1, a device that is not there, and episodes that do not fit;
+    FloatingPointError if a score is not finite on some task.
     """
     check_count("episodes", episodes)
     check_count("batch", batch)
@@ -111,4 +112,12 @@ def evaluate(
                 parts.append(tasks.score(learner, episode))
     finally:
         learner.train(training)
-    return Scores({name: Score(torch.cat([part[name] for part in parts]).cpu()) for name in parts[0]})
+    scores = Scores({name: Score(torch.cat([part[name] for part in parts]).cpu()) for name in parts[0]})
+    for name, score in scores.items():
+        broken = int((~torch.isfinite(score.values)).sum())
+        if broken:
+            raise FloatingPointError(
+                f"{name}: not finite on {broken} of {episodes} tasks; lower the learner's inner_lr, or the lr it was "
+                "trained with"
+            )
+    return scores

@@ -22,11 +22,17 @@ class Likelihood(ABC):
 
     @abstractmethod
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Mean loss over the examples of each task, [B]. outputs: [B, S, size]; y: [B, S] or [B, S, Dy]."""
+        """Mean loss over the examples of each task, [B]. outputs: [B, S, size]; y: [B, S] or [B, S, Dy].
+
+        Raises ValueError for outputs of another shape.
+        """
 
     @abstractmethod
     def distribution(self, outputs: Tensor) -> Distribution:
-        """Predictive distribution of batch shape [..., B, Q] for outputs [..., B, Q, size]."""
+        """Predictive distribution of batch shape [..., B, Q] for outputs [..., B, Q, size].
+
+        Raises ValueError if the last dimension is another, FloatingPointError if an output is not finite.
+        """
 
     @abstractmethod
     def scores(self, predictions: Distribution, y: Tensor) -> dict[str, Tensor]:
@@ -50,12 +56,14 @@ class Classification(Likelihood):
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Mean cross-entropy of each task in nats, [B]. outputs: [B, S, N] logits; y: [B, S] int64."""
+        _check_outputs(outputs, (*y.shape, self.size))
         losses = F.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none")
         return losses.view(y.shape).mean(1)
 
     def distribution(self, outputs: Tensor) -> Distribution:
         """Categorical of batch shape [..., B, Q] from logits [..., B, Q, N]."""
-        return Categorical(logits=outputs)
+        _check_predictions(outputs, self.size)
+        return Categorical(logits=outputs, validate_args=False)  # checked, in one line
 
     def scores(self, predictions: Distribution, y: Tensor) -> dict[str, Tensor]:
         """accuracy: fraction of queries right, [B]; nll: nats per query, [B]. y: [B, Q]."""
@@ -102,11 +110,13 @@ class Regression(Likelihood):
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Mean squared error of each task, summed over Dy, [B]. outputs, y: [B, S, Dy]."""
+        _check_outputs(outputs, (*y.shape[:-1], self.size))
         return (outputs - y).square().sum(-1).mean(1)
 
     def distribution(self, outputs: Tensor) -> Distribution:
         """Independent Normal around outputs [..., B, Q, Dy] with variance 1/2."""
-        return Independent(Normal(outputs, math.sqrt(0.5)), 1)
+        _check_predictions(outputs, self.size)
+        return Independent(Normal(outputs, math.sqrt(0.5), validate_args=False), 1, validate_args=False)
 
     def scores(self, predictions: Distribution, y: Tensor) -> dict[str, Tensor]:
         """mse: squared error of the predictive mean, summed over Dy, [B]; nll: nats per query, [B]. y: [B, Q, Dy]."""
@@ -120,6 +130,21 @@ class Regression(Likelihood):
             raise ValueError(
                 f"{name}.y: {y.dtype} of shape {list(y.shape)} given; regression needs floats, [B, S, {self.size}]"
             )
+
+
+def _check_outputs(outputs: Tensor, needed: tuple[int, ...]) -> None:
+    if tuple(outputs.shape) != needed:  # without this, wrong shapes would broadcast to a loss that means nothing
+        raise ValueError(f"outputs: shape {list(outputs.shape)} given; the network must return {list(needed)}")
+
+
+def _check_predictions(outputs: Tensor, size: int) -> None:
+    _check_outputs(outputs, (*outputs.shape[:-1], size))
+    finite = torch.isfinite(outputs)
+    if not bool(finite.all()):
+        raise FloatingPointError(
+            f"outputs: {int((~finite).sum())} of {outputs.numel()} not finite; lower the learner's inner_lr, or the lr "
+            "it was trained with"
+        )
 
 
 def _nll(predictions: Distribution, y: Tensor) -> Tensor:

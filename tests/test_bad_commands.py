@@ -47,9 +47,13 @@ COMMANDS = {
     "--set twice": ([*TRAIN, "--set", "inner_lr=1", "--set", "inner-lr=2"], "--set: inner_lr given twice"),
     "--set of a wrong type": ([*TRAIN, "--set", "inner_lr=fast"], "inner_lr: 'fast' given; a number above 0"),
     "--set of no truth value": ([*TRAIN, "--set", "first_order=maybe"], "write first_order=true or first_order=false"),
+    "--set of a number as text": ([*TRAIN, "--set", "norm=1"], "norm: '1' given; allowed are batch, group, none"),
     "--set of an option of the tasks": ([*TRAIN, "--set", "amplitude=(2,1)"], "amplitude: "),
     "a device that is not there": ([*TRAIN, "--device", "cuda:99"], "device: 'cuda:99' given; this machine has"),
-    "a run that diverges": ([*TRAIN, "--set", "inner_lr=1e30", "--set", "inner_steps=3"], "meta-loss: .*lower"),
+    "a run that diverges": (
+        [*TRAIN, "--set", "inner_lr=1e30", "--set", "inner_steps=3"],
+        "outputs: .*not finite; lower",
+    ),
     "a run folder that is not there": (["evaluate", "OUT"], "run: no run.json in .*metabook train"),
     "no episodes": (["evaluate", "RUN", "--episodes", "0"], "episodes: 0 given; at least 1"),
     "tasks of another kind": (
