@@ -71,7 +71,8 @@ def train(
     compile: compile the whole meta-gradient; worth it for small networks and many steps.
     out: folder for ``checkpoint.pt`` and ``history.json``, written every half minute,
         at every validation and at the end.
-    resume: go on from ``out``; the result is bit for bit that of a run that was never interrupted.
+    resume: go on from ``out``; the result is bit for bit that of a run that was never interrupted. Arguments that are
+        None are taken from the run; ``steps`` may grow.
     progress: "bar", "lines" or "none"; a bar at a terminal, else lines, when None.
 
     Raises ValueError or TypeError for arguments out of range, FileExistsError if ``out`` holds a run and ``resume`` is
@@ -79,21 +80,39 @@ def train(
     """
     check_count("steps", steps)
     check_count("batch", batch)
-    every = max(1, steps // 10) if validate_every is None else check_count("validate_every", validate_every)
+    check_count("validation_episodes", validation_episodes)
+    for name, count in (("validate_every", validate_every), ("micro_batch", micro_batch)):
+        if count is not None:
+            check_count(name, count)
     check_positive("lr", lr)
     device = pick_device(device)
-    if micro_batch is None:
-        micro_batch = batch if compile else default_micro_batch(learner, device, batch)
-    check_count("micro_batch", micro_batch)
     parameters = [p for p in learner.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError(f"learner: {type(learner).__name__} has no meta-parameters; there is nothing to train")
-    settings = {"batch": batch, "lr": lr, "seed": seed, "micro_batch": micro_batch, "validate_every": every}
-    files = None if out is None else RunFiles(Path(out), settings)
+    settings: dict[str, Any] = {
+        "batch": batch,
+        "lr": lr,
+        "seed": seed,
+        "micro_batch": micro_batch,
+        "validate_every": validate_every,
+    }
+    files = None if out is None else RunFiles(Path(out))
     if resume and files is None:
         raise ValueError("resume: True given without out; name the folder of the run to resume")
-    if files is not None and files.path.exists() and not resume:
-        raise FileExistsError(f"out: {out} already holds a run; use resume=True to go on, or another folder")
+    past = None
+    if files is not None and files.path.exists():
+        if not resume:
+            raise FileExistsError(f"out: {out} already holds a run; use resume=True to go on, or another folder")
+        past = files.read(learner, settings, steps)
+        settings = past.settings
+    else:
+        if micro_batch is None:
+            settings["micro_batch"] = batch if compile else default_micro_batch(learner, device, batch)
+        if validate_every is None:
+            settings["validate_every"] = max(1, steps // 10)
+    micro, every = settings["micro_batch"], settings["validate_every"]
+    if validation is not None:  # what does not fit shows now, not after the first tenth of the run
+        evaluate(learner, validation, episodes=1, seed=seed + 1, device=device)
 
     learner.to(device).train()
     optim = torch.optim.Adam(parameters, lr=lr, fused=True) if optimizer is None else optimizer(parameters)
@@ -105,18 +124,18 @@ def train(
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        if resume and files is not None and files.path.exists():
-            step, past, weights = files.read(learner, steps, optim, generator)
-            history = History(**past)
+        if past is not None:
+            past.restore(learner, optim, generator)
+            step, history = past.step, History(**past.history)
             losses[:step] = torch.tensor(history.losses)
-            best = weights if history.best_step is not None else None
+            best = past.best if history.best_step is not None else None
         clock = time.perf_counter() - history.seconds
 
         def checkpoint() -> None:
             history.losses, history.seconds = losses[:step].tolist(), time.perf_counter() - clock
             _finite(sum(history.losses), step)
             if files is not None:
-                files.write(learner, best, step, optim, generator, history.to_json())
+                files.write(learner, best, settings, step, optim, generator, history.to_json())
 
         saved, first = time.perf_counter(), True
         try:
@@ -127,7 +146,7 @@ def train(
                         check_episode(episode, learner.likelihood)
                         first = False
                     optim.zero_grad(set_to_none=True)
-                    losses[step] = gradient(learner, episode, micro_batch)
+                    losses[step] = gradient(learner, episode, micro)
                     optim.step()
                     step += 1
                     if bar.due(step):
@@ -157,7 +176,10 @@ def train(
 
 def _finite(loss: float, step: int) -> float:
     if not -float("inf") < loss < float("inf"):
-        raise FloatingPointError(f"meta-loss: {loss} by step {step}; lower lr, or the learner's inner_lr")
+        raise FloatingPointError(
+            f"meta-loss: {loss} by step {step}; lower lr, or the learner's inner_lr, "
+            "and see that every task has finite values and an example of each class"
+        )
     return loss
 
 

@@ -152,6 +152,17 @@ def test_resume_may_train_longer(tmp_path):
     assert torch.equal(weights(whole), weights(part))
 
 
+def test_what_is_left_out_at_resume_is_the_runs_own(tmp_path):
+    """The defaults of 20 steps would be 2 and 4; the run was made with 3 and 2, and stays so."""
+    whole, part = learner(), learner()
+    options = {"validation": SINES, "validation_episodes": 5}
+    expected = run(whole, steps=20, micro_batch=2, validate_every=3, **options)
+    run(part, steps=9, micro_batch=2, validate_every=3, out=tmp_path, **options)
+    history = run(part, steps=20, out=tmp_path, resume=True, **options)
+    assert history.validation == expected.validation and history.losses == expected.losses
+    assert torch.equal(weights(whole), weights(part))
+
+
 def test_resume_refuses_other_settings(tmp_path):
     run(learner(), out=tmp_path)
     with pytest.raises(ValueError, match="batch was 4, now 5"):
@@ -185,6 +196,14 @@ def test_nothing_to_train_is_an_error():
 def test_tasks_that_do_not_fit_the_learner_are_an_error():
     with pytest.raises(ValueError, match="3-way tasks allow 0 to 2"):
         train(ProtoNet(MLP(2, 4), Classification(3)), Clusters(way=5), steps=1, device="cpu")
+
+
+def test_validation_tasks_that_do_not_fit_are_found_before_the_first_step(tmp_path):
+    module = ProtoNet(MLP(2, 4), Classification(3))
+    before = weights(module)
+    with pytest.raises(ValueError, match="3-way tasks allow 0 to 2"):
+        train(module, Clusters(way=3), steps=5, validation=Clusters(way=5), out=tmp_path, device="cpu")
+    assert torch.equal(weights(module), before) and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
