@@ -17,6 +17,7 @@ def pick_device(device: torch.device | str | None = None) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
+        torch.Generator(device=chosen)  # "meta", for one, has tensors but draws nothing
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         have = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
         raise ValueError(f"device: {device!r} given; this machine has {', '.join(have)}") from error

@@ -23,12 +23,18 @@ class MetaLearner(nn.Module, ABC):
 
     Class attributes
         ordered: True if the order of the support examples matters.
+        first_order: True if the gradient of ``meta_loss`` leaves terms out on purpose.
     """
 
     ordered: bool = False
+    first_order: bool = False
 
     def __init__(self, likelihood: Likelihood) -> None:
         super().__init__()
+        if not isinstance(likelihood, Likelihood):
+            raise TypeError(
+                f"likelihood: {likelihood!r} given; a Likelihood is needed, such as Classification(5) or Regression()"
+            )
         self.likelihood = likelihood
 
     @abstractmethod

@@ -125,6 +125,48 @@ LIBRARY = {
         ),
         "other: 5 tasks given; .*same 4",
     ),
+    "predictions that are not finite": (
+        lambda t: metabook.evaluate(sine_net(inner_lr=1e30, inner_steps=3), Sinusoids(), episodes=7, device="cpu"),
+        "outputs: 105 of 105 not finite; lower .*inner_lr",
+    ),
+    "scores that are not finite": (
+        lambda t: metabook.evaluate(sine_net(inner_steps=0), Sinusoids(amplitude=(1e30, 1e30)), episodes=7, batch=3),
+        "mse: not finite on 7 of 7 tasks; lower .*inner_lr",
+    ),
+    "no validation episodes": (
+        lambda t: train(t, validation=Sinusoids(), validation_episodes=0),
+        "validation_episodes: 0 given; at least 1",
+    ),
+    "outputs that would broadcast against the targets": (
+        lambda t: Regression().loss(torch.rand(2, 5, 3), torch.rand(2, 5, 1)),
+        r"outputs: shape \[2, 5, 3\] given; the network must return \[2, 5, 1\]",
+    ),
+    "logits of other tasks": (
+        lambda t: Classification(3).loss(torch.rand(6, 2, 3), torch.zeros(2, 6, dtype=torch.int64)),
+        r"outputs: shape \[6, 2, 3\] given; the network must return \[2, 6, 3\]",
+    ),
+    "predictions of too many classes": (
+        lambda t: Classification(3).distribution(torch.rand(2, 5, 4)),
+        r"outputs: shape \[2, 5, 4\] given; the network must return \[2, 5, 3\]",
+    ),
+    "predictions of too many dimensions": (
+        lambda t: Regression(1).distribution(torch.rand(2, 5, 4)),
+        r"outputs: shape \[2, 5, 4\] given; the network must return \[2, 5, 1\]",
+    ),
+    "a class in place of a likelihood": (
+        lambda t: MAML(MLP(1, 1), Regression),
+        "likelihood: <class .*Regression.* given; a Likelihood is needed",
+    ),
+    "a hidden layer of nothing": (lambda t: MLP(1, 1, hidden=(8, 0)), "hidden: 0 given; at least 1"),
+    "a network without channels": (lambda t: Conv4(0), "channels: 0 given; at least 1"),
+    "a network without outputs": (lambda t: Conv4(1, 0), "outputs: 0 given; at least 1"),
+    "a width of nothing": (lambda t: build("maml", Sinusoids(), width=0), "width: 0 given; at least 1"),
+    "a norm that does not exist, for vectors": (
+        lambda t: build("maml", Sinusoids(), norm="layer"),
+        "norm: 'layer' given; allowed are batch, group, none",
+    ),
+    "a folder without its path": (lambda t: make_tasks("folder"), "tasks: folder given .*write folder:PATH"),
+    "a device that draws nothing": (lambda t: pick_device("meta"), "device: 'meta' given; this machine has"),
     "one way": (lambda t: Classification(1), "n_way: 1 given; at least 2"),
     "prototypes of numbers": (
         lambda t: ProtoNet(MLP(1, 8), Regression()),

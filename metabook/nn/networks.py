@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from metabook.checks import check_choice, check_count
 from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
 
+NORMS = ("batch", "group", "none")
+
 
 class MLP(nn.Module):
     """Fully connected network with ReLU; inputs are flattened. [B, S, *X] -> [B, S, out].
@@ -23,7 +25,8 @@ class MLP(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, hidden: Sequence[int] = (40, 40)) -> None:
         super().__init__()
-        sizes = [check_count("inputs", inputs), *hidden, check_count("outputs", outputs)]
+        widths = [check_count("hidden", size) for size in hidden]
+        sizes = [check_count("inputs", inputs), *widths, check_count("outputs", outputs)]
         self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,8 +58,11 @@ class Conv4(nn.Module):
         blocks: int = 4,
     ) -> None:
         super().__init__()
-        check_choice("norm", norm, ("batch", "group", "none"))
+        check_choice("norm", norm, NORMS)
+        check_count("channels", channels)
         check_count("width", width)
+        if outputs is not None:
+            check_count("outputs", outputs)
         if check_count("size", size) < 2**blocks:
             raise ValueError(f"size: {size} pixels given; {blocks} blocks that halve it need at least {2**blocks}")
         layers: list[nn.Module] = []
