@@ -33,6 +33,15 @@ class Examples(NamedTuple):
         """The tasks in ``index``, the task dimension kept: [b, S, ...]."""
         return Examples(self.x[index], self.y[index])
 
+    def minibatch(self, t: int, size: int) -> Examples:
+        """The minibatch of step ``t``: about ``size`` of each task's examples, [B, ~size, ...].
+
+        The S examples are dealt out in turn to ceil(S / size) minibatches, which come round again and again. Examples
+        that are sorted by class are so spread over all of them, and nothing is drawn.
+        """
+        count = -(-self.x.shape[1] // size)
+        return Examples(self.x[:, t % count :: count], self.y[:, t % count :: count])
+
 
 class Episode(NamedTuple):
     """B tasks, each already split: a learner adapts on ``support`` and is scored on ``query``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ def gradient(losses: Callable[[Phi], Tensor], phi: Phi, *, create_graph: bool) -
 
     losses: phi -> [B]. Task b's loss depends on task b's weights only, so the gradient of the sum is all B gradients.
     create_graph: keep the graph, so that the result can be differentiated in turn.
+    Weights that the loss does not use have gradient zero.
 
     Raises ValueError if there is nothing to adapt: every parameter of the network is frozen.
     """
@@ -38,22 +39,38 @@ def gradient(losses: Callable[[Phi], Tensor], phi: Phi, *, create_graph: bool) -
         grads = torch.func.grad(lambda p: losses(p).sum())(phi)
         return grads if create_graph else {k: g.detach() for k, g in grads.items()}
     with torch.enable_grad():
-        values = torch.autograd.grad(losses(phi).sum(), list(phi.values()), create_graph=create_graph)
+        values = torch.autograd.grad(
+            losses(phi).sum(), list(phi.values()), create_graph=create_graph, materialize_grads=True
+        )
     return dict(zip(phi, values, strict=True))
 
 
-def descend(losses: Callable[[Phi], Tensor], phi: Phi, *, lr: float, steps: int, first_order: bool = False) -> Phi:
+def descend(
+    losses: Callable[[Phi], Tensor],
+    phi: Phi,
+    *,
+    lr: float | Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]],
+    steps: int,
+    first_order: bool = False,
+) -> Phi:
     """``steps`` gradient steps of size ``lr`` for every task at once: name -> [B, *p].
 
     phi_{t+1} = phi_t - lr * grad L(phi_t), each step's gradient taken at that step's own weights.
+
+    lr: one number; or a rate for each weight, name -> a tensor that broadcasts against [B, *p]; or one such for each
+        step.
 
     Under ``torch.no_grad`` it still adapts, and returns weights with no graph. first_order: take the inner gradients as
     constants, so that no second derivatives reach theta (Finn et al. 2017, sec. 5.2), whatever the number of steps.
     """
     differentiable = torch.is_grad_enabled()
-    for _ in range(steps):
+    for t in range(steps):
         if not differentiable:
             phi = {k: v.detach().requires_grad_() for k, v in phi.items()}
         grads = gradient(losses, phi, create_graph=differentiable and not first_order)
-        phi = {k: torch.add(v, grads[k], alpha=-lr) for k, v in phi.items()}
+        rate = lr[t] if isinstance(lr, Sequence) else lr
+        if isinstance(rate, Mapping):
+            phi = {k: v - rate[k] * grads[k] for k, v in phi.items()}
+        else:
+            phi = {k: torch.add(v, grads[k], alpha=-rate) for k, v in phi.items()}
     return phi if differentiable else {k: v.detach() for k, v in phi.items()}

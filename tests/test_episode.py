@@ -56,3 +56,11 @@ def test_a_union_puts_one_set_behind_the_other():
     both = union(*episode())
     assert both.x[1, :, 0].tolist() == [10, 11, 10.5, 11.5, 12.5, 13.5]
     assert both.y.shape == (3, 6) and both.y[2].tolist() == [2] * 6
+
+
+def test_minibatches_deal_the_examples_out_in_turn():
+    """Six examples in minibatches of two: three of them, 0 3, 1 4, 2 5; step 3 begins again. Of four: 0 2 4, 1 3 5."""
+    six = Examples(torch.arange(6.0).view(1, 6, 1), torch.arange(6).view(1, 6))
+    assert [six.minibatch(t, 2).y.tolist() for t in range(4)] == [[[0, 3]], [[1, 4]], [[2, 5]], [[0, 3]]]
+    assert [six.minibatch(t, 4).y.tolist() for t in range(2)] == [[[0, 2, 4]], [[1, 3, 5]]]
+    assert torch.equal(six.minibatch(7, 6).x, six.x) and torch.equal(six.minibatch(7, 99).x, six.x)

@@ -33,6 +33,31 @@ def test_every_task_starts_at_theta_with_weights_of_its_own():
     assert torch.equal(net.weight.grad, torch.ones(3, 2))
 
 
+def test_a_rate_for_each_weight_and_step():
+    """From 0 the gradients are -2 and -6. Rates 0.1 and 0.5 for the two tasks: 0.2 and 3. Then a rate of 0.25 for
+    both: 0.2 + 0.25 * 1.6 = 0.6, and 3 stays, its minimum."""
+    phi = {"w": torch.zeros(2, 1, dtype=torch.float64, requires_grad=True)}
+    rates = [{"w": torch.tensor([[0.1], [0.5]], dtype=torch.float64)}, {"w": torch.tensor(0.25, dtype=torch.float64)}]
+    assert descend(losses, phi, lr=rates[0], steps=1)["w"].flatten().tolist() == pytest.approx([0.2, 3.0])
+    torch.testing.assert_close(
+        descend(losses, phi, lr=rates, steps=2)["w"], torch.tensor([[0.6], [3.0]], dtype=torch.float64)
+    )
+
+
+def test_a_rate_gets_its_gradient():
+    """L(phi_1) = (0 + 2 c a - c)^2 for c = 1 and 3; its derivative in a is 2 (2 c a - c) 2 c = 4 c^2 (2 a - 1)."""
+    a = torch.tensor(0.25, dtype=torch.float64, requires_grad=True)
+    phi = {"w": torch.zeros(2, 1, dtype=torch.float64, requires_grad=True)}
+    losses(descend(losses, phi, lr={"w": a}, steps=1)).sum().backward()
+    assert a.grad.item() == pytest.approx(4 * (1 + 9) * -0.5)
+
+
+def test_a_weight_the_loss_does_not_use_has_gradient_zero():
+    phi = {"w": torch.zeros(2, 1, dtype=torch.float64), "idle": torch.ones(2, 3, dtype=torch.float64)}
+    after = descend(losses, {k: v.requires_grad_() for k, v in phi.items()}, lr=0.1, steps=2)
+    assert torch.equal(after["idle"], phi["idle"]) and bool((after["w"] != 0).all())
+
+
 def test_frozen_parameters_are_no_part_of_the_start():
     net = linear()
     net.bias.requires_grad_(False)
