@@ -3,124 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import inspect
-import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import nn
 
-from metabook.baselines import Joint
 from metabook.device import make_generator
 from metabook.learner import MetaLearner
-from metabook.likelihood import Classification, Likelihood, Regression
-from metabook.metric import ProtoNet
-from metabook.nn import MLP, Conv4, Pixels
-from metabook.optimization import MAML
+from metabook.systems import baselines, metric, optimization
+from metabook.systems.entry import System
 from metabook.tasks.families import TASKS, TaskFamily
 from metabook.tasks.protocol import Tasks
 
-Shape = tuple[int, ...]
-BOTH = (Regression, Classification)
-
-
-class System(NamedTuple):
-    """One entry: how to build a learner of sensible size for inputs of a shape and targets of a kind."""
-
-    build: Callable[..., MetaLearner]  #: (x_shape, likelihood, **options) -> learner
-    chapter: str
-    paper: str
-    idea: str
-    kinds: tuple[type[Likelihood], ...] = BOTH  #: the kinds of target it can learn
-
-    def options(self) -> dict[str, Any]:
-        """Option name -> default value."""
-        return {n: p.default for n, p in inspect.signature(self.build).parameters.items() if p.kind is p.KEYWORD_ONLY}
-
-
-def network(x_shape: Shape, outputs: int | None, *, width: int | None = None, norm: str = "batch") -> nn.Module:
-    """The usual backbone for an input: Conv4 for images [C, H, W], an MLP for vectors.
-
-    outputs: None for features (64 of them from an MLP).
-    """
-    if len(x_shape) == 3:
-        return Conv4(x_shape[0], outputs, width=64 if width is None else width, size=min(x_shape[1:]), norm=norm)
-    hidden = 40 if width is None else width
-    return MLP(math.prod(x_shape), 64 if outputs is None else outputs, hidden=(hidden, hidden))
-
-
-def _maml(
-    x_shape: Shape,
-    likelihood: Likelihood,
-    *,
-    inner_lr: float | None = None,
-    inner_steps: int = 1,
-    first_order: bool = False,
-    width: int | None = None,
-    norm: str = "batch",
-) -> MAML:
-    net = network(x_shape, likelihood.size, width=width, norm=norm)
-    if inner_lr is None:  # the paper's: 0.4 for Omniglot, 0.01 for the sinusoid
-        inner_lr = 0.4 if len(x_shape) == 3 else 0.01
-    return MAML(net, likelihood, inner_lr=inner_lr, inner_steps=inner_steps, first_order=first_order)
-
-
-def _maml_first_order(
-    x_shape: Shape,
-    likelihood: Likelihood,
-    *,
-    inner_lr: float | None = None,
-    inner_steps: int = 1,
-    width: int | None = None,
-    norm: str = "batch",
-) -> MAML:
-    return _maml(
-        x_shape, likelihood, inner_lr=inner_lr, inner_steps=inner_steps, first_order=True, width=width, norm=norm
-    )
-
-
-def _prototypical(
-    x_shape: Shape, likelihood: Classification, *, width: int | None = None, norm: str = "batch"
-) -> ProtoNet:
-    return ProtoNet(network(x_shape, None, width=width, norm=norm), likelihood)
-
-
-def _joint(x_shape: Shape, likelihood: Likelihood, *, width: int | None = None, norm: str = "batch") -> Joint:
-    return Joint(network(x_shape, likelihood.size, width=width, norm=norm), likelihood)
-
-
-def _joint_fine_tuned(
-    x_shape: Shape,
-    likelihood: Likelihood,
-    *,
-    fine_tune_lr: float = 0.01,
-    fine_tune_steps: int = 10,
-    width: int | None = None,
-    norm: str = "batch",
-) -> Joint:
-    net = network(x_shape, likelihood.size, width=width, norm=norm)
-    return Joint(net, likelihood, fine_tune_lr=fine_tune_lr, fine_tune_steps=fine_tune_steps)
-
-
-def _nearest_pixels(x_shape: Shape, likelihood: Classification) -> ProtoNet:
-    return ProtoNet(Pixels(), likelihood)
-
-
-SYSTEMS: dict[str, System] = {
-    "maml": System(_maml, "optimization", "finn2017maml", "a start from which a few gradient steps solve a new task"),
-    "maml-first-order": System(
-        _maml_first_order, "optimization", "finn2017maml", "MAML that takes the inner gradients as constants"
-    ),
-    "prototypical": System(
-        _prototypical, "metric", "snell2017prototypical", "the nearest class mean in a learned space", (Classification,)
-    ),
-    "joint": System(_joint, "formalism", "", "one network for all tasks, no adaptation (baseline)"),
-    "joint-fine-tuned": System(_joint_fine_tuned, "formalism", "", "the joint network, then gradient steps (baseline)"),
-    "nearest-pixels": System(
-        _nearest_pixels, "formalism", "", "the nearest class mean of raw inputs (baseline)", (Classification,)
-    ),
-}
+SYSTEMS: dict[str, System] = {**optimization.SYSTEMS, **metric.SYSTEMS, **baselines.SYSTEMS}
 
 
 def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:
@@ -170,4 +65,6 @@ def make_tasks(name: str, *, part: str = "train", **options: Any) -> Tasks:
     if place:
         options = {"path": place, **options}
     check_options(family_name, options, family.options())
+    if family_name == "folder" and "path" not in options:
+        raise ValueError("tasks: folder given without a path; write folder:PATH, one folder of images a class in it")
     return family.build(part, **options)

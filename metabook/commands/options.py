@@ -64,8 +64,6 @@ def task_name(given: str) -> str:
     name = ALIASES.get(given, given)
     family, _, place = name.partition(":")
     find("tasks", family, TASKS)
-    if family == "folder" and not place:
-        raise ValueError("tasks: folder given without a path; write folder:PATH, one folder of images a class in it")
     if place and family != "folder":
         raise ValueError(f"tasks: {given!r} given; only folder takes a path, as in folder:PATH")
     return name
@@ -110,7 +108,12 @@ def settings(pairs: Sequence[str], system: str, tasks: str) -> tuple[dict[str, A
 
 
 def _value(key: str, text: str, default: Any) -> Any:
-    """``text`` as a Python value: a number, a tuple, true, false, none, or the text itself."""
+    """``text`` as a Python value: a number, a tuple, true, false, none, or the text itself.
+
+    An option whose default is a text takes every text as it stands.
+    """
+    if isinstance(default, str):
+        return text
     simple: Mapping[str, Any] = {"true": True, "false": False, "none": None}
     if text.lower() in simple:
         return simple[text.lower()]

@@ -1,0 +1,1 @@
+"""The lists of systems, one file a chapter; ``metabook.registry`` joins them."""

@@ -1,0 +1,50 @@
+"""What the list of systems is made of: one entry a system, and the network that a system of usual size has."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from metabook.checks import check_choice, check_count
+from metabook.learner import MetaLearner
+from metabook.likelihood import Classification, Likelihood, Regression
+from metabook.nn import MLP, Conv4
+from metabook.nn.networks import NORMS
+
+Shape = tuple[int, ...]
+BOTH = (Regression, Classification)
+
+
+class System(NamedTuple):
+    """One entry: how to build a learner of sensible size for inputs of a shape and targets of a kind."""
+
+    build: Callable[..., MetaLearner]  #: (x_shape, likelihood, **options) -> learner
+    chapter: str
+    paper: str
+    idea: str
+    kinds: tuple[type[Likelihood], ...] = BOTH  #: the kinds of target it can learn
+
+    def options(self) -> dict[str, Any]:
+        """Option name -> default value."""
+        return {n: p.default for n, p in inspect.signature(self.build).parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def network(x_shape: Shape, outputs: int | None, *, width: int | None = None, norm: str = "batch") -> nn.Module:
+    """The usual backbone for an input: Conv4 for images [C, H, W], an MLP for vectors.
+
+    outputs: None for features (64 of them from an MLP).
+    """
+    check_choice("norm", norm, NORMS)  # of an MLP too, which has none: a misspelt option should not pass there
+    if len(x_shape) == 3:
+        return Conv4(x_shape[0], outputs, width=64 if width is None else width, size=min(x_shape[1:]), norm=norm)
+    hidden = 40 if width is None else check_count("width", width)
+    return MLP(math.prod(x_shape), 64 if outputs is None else outputs, hidden=(hidden, hidden))
+
+
+def inner_rate(x_shape: Shape) -> float:
+    """The usual rate of an inner gradient step: 0.4 for images, 0.01 for vectors (Finn et al. 2017, app. A)."""
+    return 0.4 if len(x_shape) == 3 else 0.01
