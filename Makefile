@@ -39,8 +39,8 @@ check: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-notebooks: $(VENV)/.installed ## run the notebooks again, in place, and clean their stored outputs
-	$(RUN) book/_tools/execute_notebooks.py --jobs $(JOBS) --in-place
+notebooks: $(VENV)/.installed ## run the notebooks again, in place (ONLY=notebooks/x/y.ipynb: one), and clean their outputs
+	$(RUN) book/_tools/execute_notebooks.py --jobs $(JOBS) --in-place $(ONLY)
 
 address: $(VENV)/.installed ## change the repository's address everywhere: make address URL=https://github.com/you/metabook
 	$(RUN) book/_tools/address.py $(URL)

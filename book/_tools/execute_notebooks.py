@@ -111,6 +111,7 @@ def execute(path: Path, characters: str, in_place: bool) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Execute the notebooks of the book.")
+    parser.add_argument("only", nargs="*", type=Path, metavar="NOTEBOOK", help="these alone; all when none is given")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time (2)")
     parser.add_argument("--characters", default="glyphs", choices=["glyphs", "omniglot"], help="images (glyphs)")
     parser.add_argument("--in-place", action="store_true", help="refresh the stored outputs")
@@ -118,7 +119,13 @@ def main() -> int:
     if arguments.jobs < 1:
         parser.error(f"--jobs: {arguments.jobs} given; at least 1 is needed")
     paths = setup_cell.notebooks()
-    shutil.rmtree(ROOT / "_build" / "src" / "notebooks", ignore_errors=True)
+    only = [path.resolve() for path in arguments.only]
+    if unknown := [str(path) for path in only if path not in paths]:
+        parser.error(f"NOTEBOOK: {', '.join(unknown)} given; the notebooks are the files under notebooks/")
+    if only:
+        paths = only
+    else:
+        shutil.rmtree(ROOT / "_build" / "src" / "notebooks", ignore_errors=True)
     print(f"{len(paths)} notebooks, {arguments.jobs} at a time", flush=True)
     with ThreadPoolExecutor(arguments.jobs) as pool:
         well = list(pool.map(lambda p: execute(p, arguments.characters, arguments.in_place), paths))
