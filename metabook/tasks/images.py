@@ -113,7 +113,7 @@ class FewShot:
         n, way, each = rows.shape
         x = data.x.index_select(0, rows.flatten())
         if x.dtype == torch.uint8:
-            x = x.to(torch.get_default_dtype()).mul_(1 / 255)
+            x = x * (1 / 255)  # of the default dtype
         if self.distort is not None:
             x = self.distort(x.view(-1, *self.x_shape), generator)
         y = torch.arange(way, device=x.device).repeat_interleave(each).repeat(n, 1)
