@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from metabook.checks import check_count
 from metabook.device import pick_device
 from metabook.evaluation import Score, Scores, evaluate
 from metabook.files import write_json
@@ -113,26 +117,72 @@ def _describe(device: torch.device) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command ``python -m metabook.record``; returns the exit status."""
+    groups = sorted({group for name in RECIPES if (group := name.rpartition("/")[0])})
+    alone = {name: recipe.title for name, recipe in RECIPES.items() if "/" not in name}
+    every = {group: f"every experiment of this table, {_count(group)} of them" for group in groups}
     parser = argparse.ArgumentParser(
         prog="python -m metabook.record",
         description="Run a recorded experiment again and write its results file. A stopped run goes on where it was.",
-        epilog="\n".join(["names:", *(f"  {name:<28}{recipe.title}" for name, recipe in RECIPES.items())]),
+        epilog="\n".join(["names:", *(f"  {name:<32}{text}" for name, text in {**alone, **every}.items())]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="+", metavar="NAME", help="a recorded experiment, see below")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a recorded experiment or a table, see below")
     parser.add_argument("--results", default=RESULTS, help="folder for NAME.json (default: the package's own)")
     parser.add_argument("--folder", default="runs/record", help="folder for checkpoints (default: runs/record)")
     parser.add_argument("--device", help="cuda, mps or cpu; whichever there is by default")
+    parser.add_argument("--jobs", type=int, default=1, help="experiments at a time, each on one thread (1)")
+    parser.add_argument("--scale", choices=["small", "full"], default="small", help="of a table: full is for a GPU")
     args = parser.parse_args(argv)
     try:
-        for name in args.names:
-            find("record", name, RECIPES)
-        for name in args.names:
-            print(f"{record(name, results=args.results, folder=args.folder, device=args.device)}", flush=True)
-    except (ValueError, OSError) as error:
+        check_count("jobs", args.jobs)
+        names = [each for name in args.names for each in _expand(name, args.scale, Path(args.results))]
+        if args.jobs == 1:
+            for name in names:
+                print(f"{record(name, results=args.results, folder=args.folder, device=args.device)}", flush=True)
+            return 0
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"metabook.record: error: {error}", file=sys.stderr)
         return 2
-    return 0
+    rest = ["--results", str(args.results), "--folder", str(args.folder)]
+    return _in_parallel(names, rest + (["--device", args.device] if args.device else []), args.jobs)
+
+
+def _count(group: str) -> int:
+    return sum(name.startswith(f"{group}/") for name in RECIPES)
+
+
+def _expand(name: str, scale: str, results: Path) -> list[str]:
+    """The experiment ``name``; or those of the table ``name`` that are not recorded with their present settings."""
+    if name in RECIPES:
+        return [name]
+    group = f"{name}-full/" if scale == "full" else f"{name}/"
+    names = [known for known in RECIPES if known.startswith(group)]
+    return [known for known in names if not _is_recorded(known, results)] if names else [find("record", name, RECIPES)]
+
+
+def _is_recorded(name: str, results: Path) -> bool:
+    try:
+        old = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    settings = json.loads(json.dumps(RECIPES[name].settings()))
+    return all(old["settings"].get(key) == value for key, value in settings.items())
+
+
+def _in_parallel(names: Sequence[str], rest: Sequence[str], jobs: int) -> int:
+    """Each experiment in a process of its own; one that fails does not stop the others. Returns the exit status."""
+    threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+
+    def one(name: str) -> bool:
+        command = [sys.executable, "-m", "metabook.record", name, *rest]
+        done = subprocess.run(command, env={**os.environ, **threads}, capture_output=True, text=True)
+        last = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()[-1:] or ["no word"]
+        print(f"{name}: {'done' if done.returncode == 0 else f'FAILED: {last[0]}'}", flush=True)
+        return done.returncode == 0
+
+    print(f"{len(names)} experiments, {jobs} at a time", flush=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        return 0 if all(list(pool.map(one, names))) else 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from metabook.recipe import Measurement, Published, Recipe
 from metabook.recipes import RECIPES
 from metabook.registry import SYSTEMS, TASKS
 
-FILES = sorted(record.RESULTS.glob("*.json"))
+FILES = sorted(record.RESULTS.rglob("*.json"))
 FIELDS = {
     "title": str,
     "system": str,
@@ -69,12 +69,13 @@ def test_there_are_results():
     assert FILES
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(record.RESULTS).with_suffix("").as_posix())
 def test_every_file_is_whole_and_its_recipe_is_unchanged(path):
     result = json.loads(path.read_text(encoding="utf-8"))
     check(result)
-    assert result["command"] == f"python -m metabook.record {path.stem}"
-    recipe = RECIPES[path.stem]
+    name = path.relative_to(record.RESULTS).with_suffix("").as_posix()
+    assert result["command"] == f"python -m metabook.record {name}"
+    recipe = RECIPES[name]
     settings = json.loads(json.dumps(recipe.settings()))
     assert {k: result["settings"][k] for k in settings} == settings, "recorded with other settings: record it again"
     assert (result["title"], result["system"], result["tasks"]) == (recipe.title, recipe.system, recipe.tasks)
@@ -157,3 +158,61 @@ def test_unknown_names_and_places_are_one_line(tiny, tmp_path, capsys):
     assert record.main(["tiny", "--results", str(tmp_path / "file"), "--folder", str(tmp_path / "r")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.glob("**/*.json.*"))
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """A table of two untrained experiments, and one of them at full scale."""
+    rows = {
+        "table/a": Recipe("a", "nearest-pixels", "clusters", (Measurement("accuracy", episodes=20),)),
+        "table/b": Recipe("b", "nearest-pixels", "clusters", (Measurement("accuracy", episodes=30),)),
+        "table-full/a": Recipe("a", "nearest-pixels", "clusters", (Measurement("accuracy", episodes=40),)),
+    }
+    for name, recipe in rows.items():
+        monkeypatch.setitem(record.RECIPES, name, recipe)
+
+
+def count(folder):
+    files = sorted(folder.rglob("*.json"))
+    return {p.relative_to(folder).as_posix(): json.loads(p.read_text())["scores"]["accuracy"]["n"] for p in files}
+
+
+def test_a_table_is_all_its_experiments_and_a_second_run_makes_what_is_missing(table, tmp_path, capsys):
+    command = ["table", "--results", str(tmp_path), "--device", "cpu"]
+    assert record.main(command) == 0
+    assert count(tmp_path) == {"table/a.json": 20, "table/b.json": 30}
+    (tmp_path / "table/b.json").unlink()
+    capsys.readouterr()
+    assert record.main(command) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'table/b.json'}\n"
+
+
+def test_a_table_at_full_scale_is_another_table(table, tmp_path):
+    assert record.main(["table", "--scale", "full", "--results", str(tmp_path), "--device", "cpu"]) == 0
+    assert count(tmp_path) == {"table-full/a.json": 40}
+
+
+def test_an_experiment_recorded_with_other_settings_is_made_again(table, tmp_path, monkeypatch):
+    command = ["table", "--results", str(tmp_path), "--device", "cpu"]
+    assert record.main(command) == 0
+    changed = record.RECIPES["table/a"]._replace(tests=(Measurement("accuracy", episodes=25),))
+    monkeypatch.setitem(record.RECIPES, "table/a", changed)
+    assert record.main(command) == 0
+    assert count(tmp_path)["table/a.json"] == 25
+
+
+def test_two_at_a_time_each_on_one_thread_and_a_failure_stops_no_other(tmp_path, capsys):
+    """The processes know the real list only, so the experiments are a real one without training and one that is not there."""
+    names = ["comparison/glyphs-nearest-pixels", "comparison/nonsense"]
+    results = tmp_path / "results"
+    assert record._in_parallel(names, ["--results", str(results), "--device", "cpu"], 2) == 1
+    out = capsys.readouterr().out
+    assert "2 experiments, 2 at a time" in out and "glyphs-nearest-pixels: done" in out
+    assert "nonsense: FAILED: metabook.record: error: record: 'comparison/nonsense' given" in out
+    result = json.loads((results / "comparison/glyphs-nearest-pixels.json").read_text())
+    assert result["device"] == "cpu, 1 thread"
+
+
+def test_no_jobs_is_one_line(capsys):
+    assert record.main(["comparison", "--jobs", "0"]) == 2
+    assert capsys.readouterr().err == "metabook.record: error: jobs: 0 given; at least 1 is needed\n"

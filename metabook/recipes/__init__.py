@@ -1,0 +1,8 @@
+"""The recorded experiments, by name: what is trained on what, how it is scored, what others have published."""
+
+from __future__ import annotations
+
+from metabook.recipe import Recipe
+from metabook.recipes import characters, comparison, sinusoids
+
+RECIPES: dict[str, Recipe] = {**sinusoids.RECIPES, **characters.RECIPES, **comparison.RECIPES}
