@@ -1,0 +1,43 @@
+"""What backward passes wait for: the bytes that autograd holds."""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+
+def peak_saved(act: Callable[[], object]) -> int:
+    """The most bytes that autograd holds for later backward passes at any moment while ``act`` runs.
+
+    Every storage counts once and whole, however many views of it are saved; weights that are saved count too. Tensors
+    that only pass through (gradients on their way, temporaries) do not. It is a count, not a measurement: the same
+    on every run and every device.
+    """
+    users: Counter[int] = Counter()
+    now = most = 0
+
+    def let_go(place: int, size: int) -> None:
+        nonlocal now
+        users[place] -= 1
+        now -= size * (users[place] == 0)
+
+    def keep(tensor: Tensor) -> Callable[[], Tensor]:
+        nonlocal now, most
+        place, size = tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()
+        now += size * (users[place] == 0)
+        most = max(most, now)
+        users[place] += 1
+
+        def kept() -> Tensor:
+            return tensor
+
+        weakref.finalize(kept, let_go, place, size)  # the graph alone holds it, and lets it go after a backward pass
+        return kept
+
+    with saved_tensors_hooks(keep, lambda kept: kept()):
+        act()
+    return most
