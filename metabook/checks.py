@@ -31,6 +31,15 @@ def check_positive(name: str, value: float) -> float:
     return float(value)
 
 
+def check_weight(name: str, value: float) -> float:
+    """``value`` as a float if it is finite and not below zero; else TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name}: {value!r} given; a number of at least 0 is needed")
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{name}: {value} given; a finite number of at least 0 is needed")
+    return float(value)
+
+
 def check_range(name: str, value: float | tuple[float, float]) -> tuple[float, float]:
     """``value`` as (low, high) with low <= high, both finite; one number means (number, number); else ValueError."""
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from metabook.checks import check_count
 from metabook.data import folder, glyphs, omniglot
 from metabook.tasks.challenge import OmniglotChallenge
 from metabook.tasks.distort import Distort
@@ -11,15 +12,28 @@ VALIDATE_EACH = 8  #: of Omniglot's training characters every eighth is kept for
 
 
 def glyph_tasks(
-    part: str, *, way: int = 5, shots: int = 1, queries: int = 15, within_alphabet: bool = False, distort: bool = True
+    part: str,
+    *,
+    way: int = 5,
+    shots: int = 1,
+    queries: int = 15,
+    within_alphabet: bool = False,
+    distort: bool = True,
+    classes: int | None = None,
+    fixed_labels: bool = False,
 ) -> FewShot:
     """Printed letters; train, validation and test have scripts of their own.
 
     A letter has only a handful of faces, so every drawn image is distorted and the faces of a query may repeat, each
     time distorted anew; a face never serves as support and query of the same task. ``distort=False`` draws plain faces,
-    for which ``queries`` must be small.
+    for which ``queries`` must be small. classes: only so many letters of the part, spread evenly over its scripts.
+    fixed_labels: every letter has the same label in all tasks (``FewShot``).
     """
     data = glyphs.load(part)
+    if classes is not None:
+        if check_count("classes", classes) > len(data.names):
+            raise ValueError(f"classes: {classes} given; the {part} part has {len(data.names)} letters")
+        data = data.select(i * len(data.names) // classes for i in range(classes))
     return FewShot(
         data.images,
         data.labels,
@@ -30,6 +44,7 @@ def glyph_tasks(
         within_groups=within_alphabet,
         distort=Distort() if distort else None,
         repeat=distort,
+        fixed_labels=fixed_labels,
     )
 
 

@@ -28,3 +28,11 @@ def draw_distinct(k: int, count: Tensor, most: int, generator: torch.Generator) 
         drawn[i] = torch.where(taken, top[i], drawn[i])
     keys = torch.rand(top.shape, generator=generator, device=count.device) + (top < 0)
     return drawn.gather(0, keys.argsort(0)).T
+
+
+def draw_by_label(n: int, way: int, classes: int, generator: torch.Generator) -> Tensor:
+    """For each of n tasks one class for every label, [n, way]: for label j uniformly from j, j + way, j + 2 way, ..."""
+    label = torch.arange(way, device=generator.device)
+    count = (classes - 1 - label) // way + 1
+    drawn = (torch.rand(n, way, generator=generator, device=generator.device) * count).long().minimum(count - 1)
+    return label + way * drawn

@@ -11,6 +11,7 @@ from metabook.tasks.characters import challenge_tasks, folder_tasks, glyph_tasks
 from metabook.tasks.clusters import Clusters
 from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.linear import LinearRegression
+from metabook.tasks.named_sinusoids import named_sinusoid_tasks
 from metabook.tasks.protocol import Tasks
 from metabook.tasks.sinusoids import Sinusoids
 
@@ -41,6 +42,9 @@ class TaskFamily(NamedTuple):
 
 TASKS: dict[str, TaskFamily] = {
     "sinusoids": TaskFamily(Sinusoids, "sines of random amplitude and phase (Finn et al. 2017)"),
+    "named-sinusoids": TaskFamily(
+        named_sinusoid_tasks, "sines whose input names the amplitude; new tasks are misnamed (Yin et al. 2020)"
+    ),
     "linear": TaskFamily(LinearRegression, "linear functions with noise; the Bayes optimum is known"),
     "clusters": TaskFamily(Clusters, "Gaussian clusters; the Bayes optimum is known"),
     "gp": TaskFamily(GaussianProcess, "draws from a Gaussian process; the posterior is known"),

@@ -12,7 +12,7 @@ from metabook.checks import check_count
 from metabook.episode import Episode, Examples
 from metabook.learner import MetaLearner
 from metabook.likelihood import Classification, Likelihood
-from metabook.tasks.draw import draw_distinct
+from metabook.tasks.draw import draw_by_label, draw_distinct
 from metabook.tasks.protocol import score_predictions
 
 Distortion = Callable[[Tensor, torch.Generator], Tensor]
@@ -32,9 +32,12 @@ class FewShot:
     distort: a function of images [n, C, H, W] and a generator, applied to every drawn image (``Distort``).
     repeat: a class with fewer than K + queries examples is used all the same: up to half of its examples, at most K,
         serve as support, the others as queries, several times each. Sensible only with ``distort``.
+    fixed_labels: class c has label c mod N in every task. One network can then learn all labels by heart, and the
+        support set says nothing new: such tasks are not mutually exclusive (Yin et al. 2020, arXiv:1912.03820).
 
-    Promises: classes are drawn uniformly and are distinct within a task; which class gets which label is random; the
-    examples of a class are drawn uniformly; support and query never share an example. Examples are ordered by label.
+    Promises: classes are drawn uniformly and are distinct within a task; which class gets which label is random,
+    unless ``fixed_labels``, where label j's class is drawn uniformly from those that have it; the examples of a class
+    are drawn uniformly; support and query never share an example. Examples are ordered by label.
 
     The data are copied to a generator's device when it is first used there, and stay there as one tensor.
 
@@ -54,10 +57,13 @@ class FewShot:
         within_groups: bool = False,
         distort: Distortion | None = None,
         repeat: bool = False,
+        fixed_labels: bool = False,
     ) -> None:
         self.likelihood: Likelihood = Classification(check_count("way", way, least=2))
         self.way, self.shots, self.queries = way, check_count("shots", shots), check_count("queries", queries)
-        self.distort, self.repeat = distort, repeat
+        self.distort, self.repeat, self.fixed_labels = distort, repeat, fixed_labels
+        if fixed_labels and within_groups:
+            raise ValueError("fixed_labels: True given with within_groups=True; one of the two is allowed")
         counts = _check(x, y)
         if distort is not None and x.dim() != 4:
             raise ValueError(f"distort: inputs of shape {list(x.shape[1:])} given; only images [C, H, W] are distorted")
@@ -96,7 +102,10 @@ class FewShot:
             group = torch.zeros(check_count("n", n), dtype=torch.int64, device=generator.device)
         else:
             group = torch.randint(groups, (check_count("n", n),), generator=generator, device=generator.device)
-        member = draw_distinct(self.way, data.group_counts[group], self._most_classes, generator)  # [n, N]
+        if self.fixed_labels:
+            member = draw_by_label(n, self.way, self.classes, generator)
+        else:
+            member = draw_distinct(self.way, data.group_counts[group], self._most_classes, generator)  # [n, N]
         chosen = data.classes[data.group_start[group].unsqueeze(1) + member].flatten()
         count = data.counts[chosen]
         place = draw_distinct(k, count, self._most_examples, generator)  # [n*N, K + queries]
