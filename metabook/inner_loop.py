@@ -74,3 +74,17 @@ def descend(
         else:
             phi = {k: torch.add(v, grads[k], alpha=-rate) for k, v in phi.items()}
     return phi if differentiable else {k: v.detach() for k, v in phi.items()}
+
+
+def without_running_statistics(net: nn.Module, name: str = "net") -> nn.Module:
+    """``net``, if no layer keeps running statistics, which would mix the tasks; else ValueError that names the layer.
+
+    name: how the caller's argument is called.
+    """
+    for layer, module in net.named_modules():
+        if getattr(module, "running_mean", None) is not None:
+            raise ValueError(
+                f"{name}: layer {layer or name} ({type(module).__name__}) keeps running statistics, which mix the "
+                "tasks; use metabook.nn.TaskBatchNorm, or track_running_stats=False"
+            )
+    return net

@@ -1,5 +1,7 @@
 """Systems that learn how to move: initialisations, step rules and optimisers."""
 
+from metabook.optimization.anil import ANIL
 from metabook.optimization.maml import MAML
+from metabook.optimization.meta_sgd import MetaSGD
 
-__all__ = ["MAML"]
+__all__ = ["ANIL", "MAML", "MetaSGD"]

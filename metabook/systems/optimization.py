@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from metabook.likelihood import Likelihood
-from metabook.optimization import MAML
+from metabook.nn import MLP, Conv4
+from metabook.optimization import ANIL, MAML, MetaSGD
 from metabook.systems.entry import Shape, System, inner_rate, network
 
 
@@ -36,9 +37,43 @@ def _maml_first_order(
     )
 
 
+def _meta_sgd(
+    x_shape: Shape,
+    likelihood: Likelihood,
+    *,
+    inner_lr: float | None = None,
+    inner_steps: int = 1,
+    first_order: bool = False,
+    width: int | None = None,
+    norm: str = "batch",
+) -> MetaSGD:
+    net = network(x_shape, likelihood.size, width=width, norm=norm)
+    rate = inner_rate(x_shape) if inner_lr is None else inner_lr
+    return MetaSGD(net, likelihood, inner_lr=rate, inner_steps=inner_steps, first_order=first_order)
+
+
+def _anil(
+    x_shape: Shape,
+    likelihood: Likelihood,
+    *,
+    inner_lr: float | None = None,
+    inner_steps: int = 1,
+    first_order: bool = False,
+    width: int | None = None,
+    norm: str = "batch",
+) -> ANIL:
+    body = network(x_shape, None, width=width, norm=norm)
+    features = body.size_out if isinstance(body, Conv4) else 64
+    head = MLP(features, likelihood.size, hidden=())
+    rate = inner_rate(x_shape) if inner_lr is None else inner_lr
+    return ANIL(body, head, likelihood, inner_lr=rate, inner_steps=inner_steps, first_order=first_order)
+
+
 SYSTEMS: dict[str, System] = {
     "maml": System(_maml, "optimization", "finn2017maml", "a start from which a few gradient steps solve a new task"),
     "maml-first-order": System(
         _maml_first_order, "optimization", "finn2017maml", "MAML that takes the inner gradients as constants"
     ),
+    "meta-sgd": System(_meta_sgd, "optimization", "li2017metasgd", "a start, and a learned rate for every weight"),
+    "anil": System(_anil, "optimization", "raghu2020rapid", "MAML that adapts the last layer alone"),
 }
