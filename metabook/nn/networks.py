@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -13,27 +13,39 @@ from metabook.checks import check_choice, check_count
 from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
 
 NORMS = ("batch", "group", "none")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 
 
 class MLP(nn.Module):
     """Fully connected network with ReLU; inputs are flattened. [B, S, *X] -> [B, S, out].
 
     ``MLP(1, 1)`` is the sinusoid network of MAML (two hidden layers of 40).
+
+    activation: relu, sigmoid or tanh. bias: whether layers have one.
     """
 
     takes_tasks = True
 
-    def __init__(self, inputs: int, outputs: int, *, hidden: Sequence[int] = (40, 40)) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        hidden: Sequence[int] = (40, 40),
+        activation: str = "relu",
+        bias: bool = True,
+    ) -> None:
         super().__init__()
+        self.activation = check_choice("activation", activation, ACTIVATIONS)
         widths = [check_count("hidden", size) for size in hidden]
         sizes = [check_count("inputs", inputs), *widths, check_count("outputs", outputs)]
-        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
+        self.layers = nn.ModuleList(Linear(a, b, bias=bias) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, S, *X] -> [B, S, out]."""
         x = x.flatten(2)
         for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
+            x = ACTIVATIONS[self.activation](layer(x))
         return self.layers[-1](x)
 
 

@@ -8,6 +8,7 @@ from metabook.tasks.images import FewShot
 from metabook.tasks.linear import LinearRegression
 from metabook.tasks.named_sinusoids import NamedSinusoids
 from metabook.tasks.protocol import Tasks, score_predictions
+from metabook.tasks.quadratics import Quadratics
 from metabook.tasks.sinusoids import Sinusoids
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "LinearRegression",
     "NamedSinusoids",
     "OmniglotChallenge",
+    "Quadratics",
     "Sinusoids",
     "Tasks",
     "score_predictions",

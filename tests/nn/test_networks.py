@@ -98,6 +98,15 @@ def test_mlp_is_linear_layers_with_relu_between(hidden, device):
     close(net(x), expected)
 
 
+@pytest.mark.parametrize(("name", "activation"), [("sigmoid", lambda z: 1 / (1 + torch.exp(-z))), ("tanh", torch.tanh)])
+def test_mlp_with_another_activation_and_without_biases(name, activation, device):
+    net, x = ready(MLP(3, 2, hidden=(4,), activation=name, bias=False)).to(device), draw(2, 5, 3).to(device)
+    first, last = net.parameters()
+    close(net(x), activation(x @ first.T) @ last.T)
+    with pytest.raises(ValueError, match="activation: 'step' given; allowed are relu, sigmoid, tanh"):
+        MLP(1, 1, activation="step")
+
+
 def test_mlp_is_the_sinusoid_network_by_default():
     """1 - 40 - 40 - 1: 80 + 1640 + 41 parameters."""
     assert count(MLP(1, 1)) == 1761

@@ -1,0 +1,117 @@
+"""Running an update rule on the weights of many tasks at once, learned or made by hand."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from metabook.episode import Examples
+from metabook.flat import flatten, unflatten
+from metabook.inner_loop import gradient
+from metabook.likelihood import Likelihood
+from metabook.mapping import Phi, default_chunk, in_chunks, run
+
+Memory = tuple[Tensor, ...]
+Rule = Callable[
+    [Tensor, Memory, int], tuple[Tensor, Memory]
+]  #: (gradient [B, P], memory, t) -> (update [B, P], memory)
+
+
+class Trajectory(NamedTuple):
+    """Where T steps of an optimiser have led each task."""
+
+    weights: Phi  #: the last weights theta_T, name -> [B, *p]
+    losses: Tensor  #: [B, T], the losses at theta_1 ... theta_T
+
+
+class Steps(NamedTuple):
+    """How a trajectory is run."""
+
+    steps: int  #: T
+    batch: int | None = None  #: examples a step; all of them when None
+    unroll: int | None = None  #: forget where weights and memory came from every so many steps; never when None
+    first_order: bool = True  #: take the gradients as constants
+
+
+def weight_names(net: nn.Module) -> list[str]:
+    """The parameters that an optimiser moves, those not frozen.
+
+    Raises ValueError if there are none, or if a layer keeps running statistics: they would mix the tasks.
+    """
+    for name, module in net.named_modules():
+        if getattr(module, "running_mean", None) is not None:
+            raise ValueError(
+                f"net: layer {name or 'net'} ({type(module).__name__}) keeps running statistics, which mix the tasks; "
+                "use metabook.nn.TaskBatchNorm, or track_running_stats=False"
+            )
+    names = [name for name, p in net.named_parameters() if p.requires_grad]
+    if not names:
+        raise ValueError("net: no parameter requires a gradient; an optimiser needs at least one that does")
+    return names
+
+
+def fixed(net: nn.Module) -> nn.Module:
+    """A copy of the network whose parameters are buffers: a start that is saved, and that nothing trains."""
+    net = copy.deepcopy(net)
+    for path in weight_names(net):
+        parent, _, name = path.rpartition(".")
+        module = net.get_submodule(parent)
+        value = module.get_parameter(name).detach().clone()
+        delattr(module, name)
+        module.register_buffer(name, value)
+    return net
+
+
+def first_weights(net: nn.Module, names: Sequence[str], tasks: int) -> Phi:
+    """The network's own weights, parameters or buffers, as the start of every task: name -> [B, *p], a view."""
+    known = {**dict(net.named_buffers()), **dict(net.named_parameters())}
+    return {name: known[name].expand(tasks, *known[name].shape) for name in names}
+
+
+def follow(
+    net: nn.Module,
+    likelihood: Likelihood,
+    phi: Phi,
+    rule: tuple[Rule, Memory],
+    support: Examples,
+    judged: Examples,
+    how: Steps,
+) -> Trajectory:
+    """``how.steps`` updates theta_{t+1} = theta_t + update, from phi, each made from the gradient on ``support``.
+
+    rule: the update rule and its first memory. judged: the examples on which the losses of the trajectory are taken;
+        with minibatches, that of step t + 1 at theta_{t+1}, which theta_{t+1} has not been fitted to yet.
+
+    Works under ``torch.no_grad``, and then leaves no graph.
+    """
+    update, memory = rule
+    theta, losses = flatten(phi), []
+
+    def loss(vector: Tensor, examples: Examples, t: int) -> Tensor:
+        part = examples if how.batch is None else examples.minibatch(t, how.batch)
+        weights = unflatten(vector, phi)
+
+        def outputs(s: slice) -> Tensor:
+            return run(net, part.x[s], {k: v[s] for k, v in weights.items()})
+
+        n = len(part.x)
+        return likelihood.loss(torch.cat(in_chunks(outputs, n, default_chunk(net, part.x))), part.y)
+
+    def on_support(at: Phi, t: int) -> Tensor:
+        return loss(at["theta"], support, t)
+
+    for t in range(how.steps):
+        if how.unroll is not None and t > 0 and t % how.unroll == 0:
+            theta, memory = theta.detach(), tuple(m.detach() for m in memory)
+        exact = torch.is_grad_enabled() and not how.first_order
+        at = theta if exact and theta.requires_grad else theta.detach().requires_grad_()
+        g = gradient(partial(on_support, t=t), {"theta": at}, create_graph=exact)["theta"]
+        step, memory = update(g, memory, t)
+        theta = theta + step
+        losses.append(loss(theta, judged, t + 1))
+    return Trajectory(unflatten(theta, phi), torch.stack(losses, 1))
