@@ -5,7 +5,7 @@ from __future__ import annotations
 from metabook.likelihood import Likelihood
 from metabook.nn import MLP, Conv4
 from metabook.optimization import ANIL, MAML, MetaSGD
-from metabook.systems import optimizers
+from metabook.systems import objectives, optimizers
 from metabook.systems.entry import Shape, System, inner_rate, network
 
 
@@ -78,4 +78,5 @@ SYSTEMS: dict[str, System] = {
     "meta-sgd": System(_meta_sgd, "optimization", "li2017metasgd", "a start, and a learned rate for every weight"),
     "anil": System(_anil, "optimization", "raghu2020rapid", "MAML that adapts the last layer alone"),
     **optimizers.SYSTEMS,
+    **objectives.SYSTEMS,
 }
