@@ -5,7 +5,7 @@ from __future__ import annotations
 from metabook.likelihood import Likelihood
 from metabook.nn import MLP, Conv4
 from metabook.optimization import ANIL, MAML, MetaSGD
-from metabook.systems import objectives, optimizers
+from metabook.systems import objectives, optimizers, rules
 from metabook.systems.entry import Shape, System, inner_rate, network
 
 
@@ -79,4 +79,5 @@ SYSTEMS: dict[str, System] = {
     "anil": System(_anil, "optimization", "raghu2020rapid", "MAML that adapts the last layer alone"),
     **optimizers.SYSTEMS,
     **objectives.SYSTEMS,
+    **rules.SYSTEMS,
 }
