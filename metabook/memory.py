@@ -32,8 +32,10 @@ def peak_saved(act: Callable[[], object]) -> int:
         most = max(most, now)
         users[place] += 1
 
+        data = tensor.detach()  # with its history a result that its own node saves would be held for ever, by a cycle
+
         def kept() -> Tensor:
-            return tensor
+            return data
 
         weakref.finalize(kept, let_go, place, size)  # the graph alone holds it, and lets it go after a backward pass
         return kept

@@ -46,6 +46,24 @@ def test_a_backward_pass_lets_go():
     assert peak_saved(lambda: [x.tanh() for _ in range(3)]) == 3 * 8000
 
 
+def test_a_graph_that_is_thrown_away_lets_go():
+    """No backward pass, and no reference left: the result that tanh's own node saves goes with the node."""
+    x = weight()
+    assert peak_saved(lambda: [x.tanh().detach() for _ in range(3)]) == 8000
+
+
+def test_derivatives_come_out_as_without_the_count():
+    x, found = weight(3), []
+
+    def act():
+        (g,) = torch.autograd.grad((x.tanh() ** 3).sum(), x, create_graph=True)
+        found.append(torch.autograd.grad(g.sum(), x)[0])
+
+    peak_saved(act)
+    act()
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
 def test_it_is_the_peak_not_what_is_left():
     """8000 bytes are let go before 800 come."""
     x, small = weight(), weight(100)
