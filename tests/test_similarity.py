@@ -65,6 +65,7 @@ def test_tasks_are_compared_one_by_one(dtype):
     assert together.shape == (2, 5) and together.dtype == dtype
     alone = torch.stack([torch.stack([linear_cka(x[i, j], y[i, j]) for j in range(5)]) for i in range(2)])
     torch.testing.assert_close(together, alone)
+    torch.testing.assert_close(linear_cka(1e-12 * x, 1e12 * y), together)  # fourth powers stay in range
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_with_sine_and_cosine_as_features_many_steps_reach_the_optimum_of_zero()
 def test_features_are_learned_that_make_one_step_of_the_head_nearly_enough():
     """A single network for all tasks cannot do better than about 3; a random body with an adapted head stays near 4.
 
-    700 meta-steps gave 0.2 to 0.3 over five seeds; the bar is 0.5. The optimum is 0.
+    700 meta-steps gave 0.15 to 0.20 over five seeds; the bar is 0.3. The optimum is 0.
     """
     torch.manual_seed(0)
     learner = ANIL(MLP(1, 64), MLP(64, 1, hidden=()), Regression())
@@ -40,7 +40,7 @@ def test_features_are_learned_that_make_one_step_of_the_head_nearly_enough():
     train(learner, TRAIN, steps=700, batch=25, lr=3e-3, seed=0, device="cpu", progress="none")
     after = mse(learner)
     assert before.mean > 3
-    assert after.mean < 0.5
+    assert after.mean < 0.3
 
     frozen = ANIL(learner.body, learner.head, Regression(), inner_steps=0)
     assert mse(frozen).mean > 4 * after.mean  # what it knows of a task, the one step has told it
