@@ -24,10 +24,12 @@ class MetaLearner(nn.Module, ABC):
     Class attributes
         ordered: True if the order of the support examples matters.
         first_order: True if the gradient of ``meta_loss`` leaves terms out on purpose.
+        one_by_one: True if ``predict`` never shows a network two queries at once (``metabook.one_by_one``).
     """
 
     ordered: bool = False
     first_order: bool = False
+    one_by_one: bool = False
 
     def __init__(self, likelihood: Likelihood) -> None:
         super().__init__()
@@ -55,7 +57,7 @@ class MetaLearner(nn.Module, ABC):
     @property
     def transductive(self) -> bool:
         """True if a prediction depends on the other queries of the batch (batch statistics, for example)."""
-        return uses_batch_statistics(self)
+        return uses_batch_statistics(self) and not self.one_by_one
 
     def forward(self, episode: Episode) -> Distribution:
         """Adapt on the support set, predict the queries. Final: systems do not override it."""

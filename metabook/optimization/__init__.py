@@ -9,6 +9,7 @@ from metabook.optimization.maml_plus_plus import MAMLPlusPlus, step_importance
 from metabook.optimization.meta_regularised import MRMAML
 from metabook.optimization.meta_sgd import MetaSGD
 from metabook.optimization.regularised import RegularisedMAML
+from metabook.optimization.reptile import Reptile
 
 __all__ = [
     "ANIL",
@@ -20,6 +21,7 @@ __all__ = [
     "MAMLPlusPlus",
     "MetaSGD",
     "RegularisedMAML",
+    "Reptile",
     "step_importance",
     "tune",
 ]

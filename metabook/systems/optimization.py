@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metabook.likelihood import Likelihood
 from metabook.nn import MLP, Conv4
-from metabook.optimization import ANIL, MAML, MetaSGD
+from metabook.optimization import ANIL, MAML, MetaSGD, Reptile
 from metabook.systems import objectives, optimizers, rules
 from metabook.systems.entry import Shape, System, inner_rate, network
 
@@ -35,6 +35,32 @@ def _maml_first_order(
 ) -> MAML:
     return _maml(
         x_shape, likelihood, inner_lr=inner_lr, inner_steps=inner_steps, first_order=True, width=width, norm=norm
+    )
+
+
+def _reptile(
+    x_shape: Shape,
+    likelihood: Likelihood,
+    *,
+    inner_lr: float | None = None,
+    inner_steps: int = 5,
+    inner_batch: int = 10,
+    inner_optimizer: str | None = None,
+    test_steps: int = 10,
+    test_batch: int | None = None,
+    width: int | None = None,
+    norm: str = "batch",
+) -> Reptile:
+    images = len(x_shape) == 3  # the authors' settings: Adam for images, plain steps of 0.02 for sine waves
+    return Reptile(
+        network(x_shape, likelihood.size, width=width, norm=norm),
+        likelihood,
+        inner_lr=(0.001 if images else 0.02) if inner_lr is None else inner_lr,
+        inner_steps=inner_steps,
+        inner_batch=inner_batch,
+        inner_optimizer=("adam" if images else "sgd") if inner_optimizer is None else inner_optimizer,
+        test_steps=test_steps,
+        test_batch=test_batch,
     )
 
 
@@ -74,6 +100,9 @@ SYSTEMS: dict[str, System] = {
     "maml": System(_maml, "optimization", "finn2017maml", "a start from which a few gradient steps solve a new task"),
     "maml-first-order": System(
         _maml_first_order, "optimization", "finn2017maml", "MAML that takes the inner gradients as constants"
+    ),
+    "reptile": System(
+        _reptile, "optimization", "nichol2018firstorder", "train on a task, then move the start towards the end"
     ),
     "meta-sgd": System(_meta_sgd, "optimization", "li2017metasgd", "a start, and a learned rate for every weight"),
     "anil": System(_anil, "optimization", "raghu2020rapid", "MAML that adapts the last layer alone"),
