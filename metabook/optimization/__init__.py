@@ -1,6 +1,7 @@
 """Systems that learn how to move: initialisations, step rules and optimisers."""
 
 from metabook.optimization.anil import ANIL
+from metabook.optimization.engine import OptimizationEngine
 from metabook.optimization.hand_made import HandMade, tune
 from metabook.optimization.learned_optimizer import LearnedOptimizer
 from metabook.optimization.lstm_meta_learner import LSTMMetaLearner
@@ -20,6 +21,7 @@ __all__ = [
     "LearnedOptimizer",
     "MAMLPlusPlus",
     "MetaSGD",
+    "OptimizationEngine",
     "RegularisedMAML",
     "Reptile",
     "step_importance",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from metabook.likelihood import Likelihood
 from metabook.nn import MLP, Conv4
 from metabook.optimization import ANIL, MAML, MetaSGD, Reptile
-from metabook.systems import objectives, optimizers, rules
+from metabook.systems import engine, objectives, optimizers, rules
 from metabook.systems.entry import Shape, System, inner_rate, network
 
 
@@ -107,6 +107,7 @@ SYSTEMS: dict[str, System] = {
     "meta-sgd": System(_meta_sgd, "optimization", "li2017metasgd", "a start, and a learned rate for every weight"),
     "anil": System(_anil, "optimization", "raghu2020rapid", "MAML that adapts the last layer alone"),
     **optimizers.SYSTEMS,
+    **engine.SYSTEMS,
     **objectives.SYSTEMS,
     **rules.SYSTEMS,
 }

@@ -6,6 +6,7 @@ from metabook.tasks.distort import Distort
 from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.images import FewShot
 from metabook.tasks.linear import LinearRegression
+from metabook.tasks.mixed_curvature import MixedCurvature
 from metabook.tasks.named_sinusoids import NamedSinusoids
 from metabook.tasks.protocol import Tasks, score_predictions
 from metabook.tasks.quadratics import Quadratics
@@ -17,6 +18,7 @@ __all__ = [
     "FewShot",
     "GaussianProcess",
     "LinearRegression",
+    "MixedCurvature",
     "NamedSinusoids",
     "OmniglotChallenge",
     "Quadratics",

@@ -11,6 +11,7 @@ from metabook.tasks.characters import challenge_tasks, folder_tasks, glyph_tasks
 from metabook.tasks.clusters import Clusters
 from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.linear import LinearRegression
+from metabook.tasks.mixed_curvature import MixedCurvature
 from metabook.tasks.named_sinusoids import named_sinusoid_tasks
 from metabook.tasks.protocol import Tasks
 from metabook.tasks.quadratics import Quadratics
@@ -47,6 +48,7 @@ TASKS: dict[str, TaskFamily] = {
         named_sinusoid_tasks, "sines whose input names the amplitude; new tasks are misnamed (Yin et al. 2020)"
     ),
     "linear": TaskFamily(LinearRegression, "linear functions with noise; the Bayes optimum is known"),
+    "mixed-curvature": TaskFamily(MixedCurvature, "linear functions, inputs in other units each; the optimum is known"),
     "quadratics": TaskFamily(Quadratics, "random quadratics to minimise (Andrychowicz et al. 2016)"),
     "clusters": TaskFamily(Clusters, "Gaussian clusters; the Bayes optimum is known"),
     "gp": TaskFamily(GaussianProcess, "draws from a Gaussian process; the posterior is known"),
