@@ -31,7 +31,7 @@ def _characters(title: str, tasks: str, tests: tuple[Measurement, ...], **task_o
         title,
         tasks,
         tests,
-        budget={"steps": 800, "batch": 4, "lr": 2e-3},
+        budget={"steps": 500, "batch": 4, "lr": 2e-3},
         full={"steps": 60_000, "batch": 32, "lr": 1e-3},
         task_options=dict(task_options),
         train_options={"queries": 5},
@@ -50,7 +50,7 @@ COLUMNS: dict[str, Column] = {
             Measurement("mse, 5-shot", {"shots": 5, "queries": 100}, episodes=1000),
             Measurement("mse, 10-shot", {"shots": 10, "queries": 100}, episodes=1000),
         ),
-        budget={"steps": 10_000, "batch": 25, "lr": 1e-3},
+        budget={"steps": 4_000, "batch": 25, "lr": 1e-3},
         full={"steps": 70_000, "batch": 25, "lr": 1e-3},
         train_options={"shots": 5, "queries": 10},
     ),
@@ -75,9 +75,21 @@ class Row(NamedTuple):
     trained: bool = True
 
 
+_TWO: Options = {"inner_steps": 2}  #: longer inner loops would take several times as long as the others
+_RULE: Options = {"hidden": 8}
+
 ROWS: dict[str, Row] = {
     "maml": Row("maml"),
     "maml-first-order": Row("maml-first-order"),
+    "reptile": Row("reptile"),
+    "anil": Row("anil"),
+    "meta-sgd": Row("meta-sgd"),
+    "maml-plus-plus": Row("maml-plus-plus", _TWO, _TWO),
+    "lstm-meta-learner": Row("lstm-meta-learner", {**_TWO, **_RULE}, {**_TWO, **_RULE}),
+    "learned-optimizer": Row("learned-optimizer", _RULE, {"steps": 2, **_RULE}),
+    "optimization-engine": Row("optimization-engine", _TWO, _TWO),
+    "maml-regularised": Row("maml-regularised"),
+    "maml-meta-regularised": Row("maml-meta-regularised"),
     "joint": Row("joint"),
     "joint-fine-tuned": Row("joint-fine-tuned", {}, {"fine_tune_lr": 0.1}),
     "nearest-pixels": Row("nearest-pixels", None, {}, trained=False),
