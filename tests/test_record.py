@@ -202,7 +202,7 @@ def test_an_experiment_recorded_with_other_settings_is_made_again(table, tmp_pat
 
 
 def test_two_at_a_time_each_on_one_thread_and_a_failure_stops_no_other(tmp_path, capsys):
-    """The processes know the real list only, so the experiments are a real one without training and one that is not there."""
+    """The processes know the real list only, so one experiment is a real one without training, the other not there."""
     names = ["comparison/glyphs-nearest-pixels", "comparison/nonsense"]
     results = tmp_path / "results"
     assert record._in_parallel(names, ["--results", str(results), "--device", "cpu"], 2) == 1
