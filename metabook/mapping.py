@@ -71,17 +71,6 @@ def uses_batch_statistics(net: nn.Module) -> bool:
     )
 
 
-def without_running_statistics(net: nn.Module) -> nn.Module:
-    """``net`` if no layer keeps running statistics, which would mix the tasks; else ValueError that names the layer."""
-    for name, module in net.named_modules():
-        if getattr(module, "running_mean", None) is not None:
-            raise ValueError(
-                f"net: layer {name or 'net'} ({type(module).__name__}) keeps running statistics, which mix the tasks; "
-                "use metabook.nn.TaskBatchNorm, or track_running_stats=False"
-            )
-    return net
-
-
 def default_chunk(net: nn.Module, x: Tensor) -> int:
     """How many tasks to adapt together: all of them, but one at a time for convolutions on a CPU."""
     return 1 if x.device.type == "cpu" and has_convolution(net) else x.shape[0]

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from metabook.checks import check_count, check_positive
 from metabook.episode import Episode, Examples
-from metabook.inner_loop import descend, start
+from metabook.inner_loop import descend, start, without_running_statistics
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
 from metabook.mapping import Phi, default_chunk, in_chunks, run
@@ -47,7 +47,7 @@ class MAML(MetaLearner):
         chunk: int | None = None,
     ) -> None:
         super().__init__(likelihood)
-        self.net = _without_running_statistics(net)
+        self.net = without_running_statistics(net)
         self.inner_lr = check_positive("inner_lr", inner_lr)
         self.inner_steps = check_count("inner_steps", inner_steps, least=0)
         self.first_order = first_order
@@ -91,13 +91,3 @@ class MAML(MetaLearner):
 
     def _each_chunk(self, x: Tensor, fn: Callable[[slice], T]) -> list[T]:
         return in_chunks(fn, x.shape[0], self.chunk or default_chunk(self.net, x))
-
-
-def _without_running_statistics(net: nn.Module) -> nn.Module:
-    for name, module in net.named_modules():
-        if getattr(module, "running_mean", None) is not None:
-            raise ValueError(
-                f"net: layer {name or 'net'} ({type(module).__name__}) keeps running statistics, which mix the tasks; "
-                "use metabook.nn.TaskBatchNorm, or track_running_stats=False"
-            )
-    return net

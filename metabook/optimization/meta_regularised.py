@@ -12,10 +12,10 @@ from torch.distributions import Distribution
 
 from metabook.checks import check_choice, check_count, check_positive, check_weight
 from metabook.episode import Episode, Examples
-from metabook.inner_loop import descend, start
+from metabook.inner_loop import descend, start, without_running_statistics
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
-from metabook.mapping import Phi, default_chunk, in_chunks, run, without_running_statistics
+from metabook.mapping import Phi, default_chunk, in_chunks, run
 
 FORMS = ("weights", "activations")
 T = TypeVar("T")
