@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 
 from metabook.episode import Examples
 from metabook.flat import flatten, unflatten
-from metabook.inner_loop import gradient
 from metabook.likelihood import Likelihood
 from metabook.mapping import Phi, default_chunk, in_chunks, run
 
@@ -85,12 +83,15 @@ def follow(
     """``how.steps`` updates theta_{t+1} = theta_t + update, from phi, each made from the gradient on ``support``.
 
     rule: the update rule and its first memory. judged: the examples on which the losses of the trajectory are taken;
-        with minibatches, that of step t + 1 at theta_{t+1}, which theta_{t+1} has not been fitted to yet.
+        with minibatches, that of step t + 1 at theta_{t+1}, which theta_{t+1} has not been fitted to yet. Where they
+        are the support set itself, that loss and the next gradient are one evaluation.
 
     Works under ``torch.no_grad``, and then leaves no graph.
     """
     update, memory = rule
     theta, losses = flatten(phi), []
+    exact = torch.is_grad_enabled() and not how.first_order
+    shared = judged.x is support.x and judged.y is support.y and not exact
 
     def loss(vector: Tensor, examples: Examples, t: int) -> Tensor:
         part = examples if how.batch is None else examples.minibatch(t, how.batch)
@@ -102,16 +103,24 @@ def follow(
         n = len(part.x)
         return likelihood.loss(torch.cat(in_chunks(outputs, n, default_chunk(net, part.x))), part.y)
 
-    def on_support(at: Phi, t: int) -> Tensor:
-        return loss(at["theta"], support, t)
-
     for t in range(how.steps):
+        here = theta
         if how.unroll is not None and t > 0 and t % how.unroll == 0:
             theta, memory = theta.detach(), tuple(m.detach() for m in memory)
-        exact = torch.is_grad_enabled() and not how.first_order
         at = theta if exact and theta.requires_grad else theta.detach().requires_grad_()
-        g = gradient(partial(on_support, t=t), {"theta": at}, create_graph=exact)["theta"]
+        with torch.enable_grad():
+            values = loss(at, support, t)
+            (g,) = torch.autograd.grad(values.sum(), at, create_graph=exact)
+        if t > 0:
+            # the loss at theta_t; its derivative in theta_t is g, which is known already
+            losses.append(_through(values, g, here) if shared else loss(here, judged, t))
         step, memory = update(g, memory, t)
         theta = theta + step
-        losses.append(loss(theta, judged, t + 1))
+    losses.append(loss(theta, judged, how.steps))
     return Trajectory(unflatten(theta, phi), torch.stack(losses, 1))
+
+
+def _through(values: Tensor, g: Tensor, theta: Tensor) -> Tensor:
+    """``values`` [B], with the derivative g [B, P] in theta."""
+    values = values.detach()
+    return values + (g * (theta - theta.detach())).sum(1) if theta.requires_grad else values
