@@ -20,7 +20,7 @@ from metabook.mapping import Phi, default_chunk, in_chunks, run
 from metabook.preprocess import preprocess_gradient
 
 T = TypeVar("T")
-SMALL = 0.01  #: all other weights of the rule start within +-SMALL, as in the authors' code
+SMALL = 0.01  #: the gates' weights start within +-SMALL, so that at first the gates read next to nothing
 
 
 class Cell(NamedTuple):
@@ -39,7 +39,8 @@ class LSTMMetaLearner(MetaLearner):
     Chapter: optimization.
     Differs: support examples all at once unless ``batch`` is given (the paper: minibatches, in several passes). Batch
         norm, where the network has one, takes the statistics of the batch at hand, the queries' too; the paper's
-        takes running averages over the episode for the queries of meta-test.
+        takes running averages over the episode for the queries of meta-test. The first layer starts as
+        ``nn.LSTMCell`` does; in the authors' code it starts as small as the gates' weights.
 
     net: any module with parameters; its own weights are the learned first cell c_0.
     inner_steps: T. hidden: units of the first layer, which all coordinates share; each has a memory of its own.
@@ -72,7 +73,7 @@ class LSTMMetaLearner(MetaLearner):
         self.first_layer = nn.LSTMCell(4, check_count("hidden", hidden))
         self.gates = nn.Linear(hidden, 2)  # W_F, W_I and their biases: forget gate, then input gate
         self.feedback = nn.Parameter(torch.empty(2, 2))  # their weights of [theta_{t-1}, the gate's last value]
-        for p in (*self.first_layer.parameters(), *self.gates.parameters(), self.feedback):
+        for p in (self.gates.weight, self.feedback):
             nn.init.uniform_(p, -SMALL, SMALL)
         with torch.no_grad():
             self.gates.bias.copy_(torch.tensor([_logit("keep", keep), _logit("inner_lr", inner_lr)]))
