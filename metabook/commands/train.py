@@ -20,16 +20,14 @@ from metabook.training import History, train
 
 
 class _Usual(NamedTuple):
-    """What is not given on the command line: about two minutes on two cores, by measurement."""
+    """What is not given on the command line, beside the number of steps, which is the system's own."""
 
-    steps: int
     batch: int
     validations: int
     validation_episodes: int
 
 
-IMAGES, OTHERS = _Usual(500, 4, 5, 100), _Usual(20_000, 25, 10, 200)
-SLOW_IMAGES = _Usual(350, 4, 5, 100)  # gradient steps within the gradient
+IMAGES, OTHERS = _Usual(4, 5, 100), _Usual(25, 10, 200)
 
 
 def add(commands: Any) -> None:
@@ -50,9 +48,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--tasks", required=True, metavar="NAME", help="one of " + ", ".join(TASKS) + "; folder:PATH")
     options.add_task_arguments(parser)
     group = parser.add_argument_group("the training")
-    group.add_argument(
-        "--steps", type=int, metavar="N", help="meta-updates; about two minutes on two cores when not given"
-    )
+    group.add_argument("--steps", type=int, metavar="N", help="meta-updates; some minutes on two cores when not given")
     group.add_argument("--batch", type=int, metavar="B", help="tasks in a meta-update")
     group.add_argument("--lr", type=float, metavar="RATE", help="rate of the meta-update (Adam), 0.001 when not given")
     group.add_argument("--validate-every", type=int, metavar="N", help="steps between validations")
@@ -144,9 +140,9 @@ def _report(folder: Path, config: dict[str, Any], history: History) -> None:
 
 def _complete(given: dict[str, Any], system: str, images: bool) -> dict[str, Any]:
     """The training settings, with defaults for what was not given."""
-    usual = OTHERS if not images else SLOW_IMAGES if system.startswith("maml") else IMAGES
+    usual, steps = IMAGES if images else OTHERS, find("system", system, SYSTEMS).steps[images]
     chosen = {**given, "compile": bool(given["compile"]), "validation_episodes": usual.validation_episodes}
-    for key, default in (("steps", usual.steps), ("batch", usual.batch), ("lr", 1e-3)):
+    for key, default in (("steps", steps), ("batch", usual.batch), ("lr", 1e-3)):
         chosen[key] = default if given[key] is None else given[key]
     check_positive("lr", chosen["lr"])
     if chosen["validate_every"] is None:

@@ -94,9 +94,17 @@ def _encoder_and_net(
 
 SYSTEMS: dict[str, System] = {
     "maml-regularised": System(
-        _regularised, "optimization", "neyshabur2015norm", "a joint loss, MAML's as its regulariser, and a penalty"
+        _regularised,
+        "optimization",
+        "neyshabur2015norm",
+        "a joint loss, MAML's as its regulariser, and a penalty",
+        steps=(15_000, 250),
     ),
     "maml-meta-regularised": System(
-        _meta_regularised, "optimization", "yin2020memorization", "MAML that pays for what it knows without the support"
+        _meta_regularised,
+        "optimization",
+        "yin2020memorization",
+        "MAML that pays for what it knows without the support",
+        steps=(15_000, 350),
     ),
 }

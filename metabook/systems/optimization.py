@@ -97,14 +97,26 @@ def _anil(
 
 
 SYSTEMS: dict[str, System] = {
-    "maml": System(_maml, "optimization", "finn2017maml", "a start from which a few gradient steps solve a new task"),
+    "maml": System(
+        _maml,
+        "optimization",
+        "finn2017maml",
+        "a start from which a few gradient steps solve a new task",
+        steps=(20_000, 350),
+    ),
     "maml-first-order": System(
         _maml_first_order, "optimization", "finn2017maml", "MAML that takes the inner gradients as constants"
     ),
     "reptile": System(
-        _reptile, "optimization", "nichol2018firstorder", "train on a task, then move the start towards the end"
+        _reptile,
+        "optimization",
+        "nichol2018firstorder",
+        "train on a task, then move the start towards the end",
+        steps=(8_000, 250),
     ),
-    "meta-sgd": System(_meta_sgd, "optimization", "li2017metasgd", "a start, and a learned rate for every weight"),
+    "meta-sgd": System(
+        _meta_sgd, "optimization", "li2017metasgd", "a start, and a learned rate for every weight", steps=(15_000, 350)
+    ),
     "anil": System(_anil, "optimization", "raghu2020rapid", "MAML that adapts the last layer alone"),
     **optimizers.SYSTEMS,
     **engine.SYSTEMS,

@@ -105,7 +105,11 @@ def _hand_made(
 
 SYSTEMS: dict[str, System] = {
     "learned-optimizer": System(
-        _learned_optimizer, "optimization", "andrychowicz2016learning", "an LSTM that turns gradients into steps"
+        _learned_optimizer,
+        "optimization",
+        "andrychowicz2016learning",
+        "an LSTM that turns gradients into steps",
+        steps=(1_500, 60),
     ),
     "hand-made-optimizer": System(
         _hand_made, "optimization", "", "SGD, momentum, RMSprop or Adam from a start that nothing trains (baseline)"

@@ -57,9 +57,17 @@ def _maml_plus_plus(
 
 SYSTEMS: dict[str, System] = {
     "lstm-meta-learner": System(
-        _lstm_meta_learner, "optimization", "ravi2017optimization", "an LSTM whose cell is the weights of the task"
+        _lstm_meta_learner,
+        "optimization",
+        "ravi2017optimization",
+        "an LSTM whose cell is the weights of the task",
+        steps=(300, 40),
     ),
     "maml-plus-plus": System(
-        _maml_plus_plus, "optimization", "antoniou2019how", "MAML with every step scored, and a rate for each"
+        _maml_plus_plus,
+        "optimization",
+        "antoniou2019how",
+        "MAML with every step scored, and a rate for each",
+        steps=(5_000, 80),
     ),
 }
