@@ -266,6 +266,13 @@ def test_the_next_phase_takes_over_start_and_rates():
     close(second.adapt(episode.support).values(), first.adapt(episode.support).values(), tolerance=0)
 
 
+def test_rates_of_three_steps_do_not_fit_four():
+    """Step four would have no rate, and none is made up."""
+    longer = MAMLPlusPlus(MLP(2, 3, hidden=(5, 4)), Regression(3), inner_steps=4).double()
+    with pytest.raises(RuntimeError, match="size mismatch for alpha"):
+        longer.load_state_dict(build("MLP", Regression(3)).state_dict())
+
+
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("chunk", [1, 2, 7])
 def test_the_chunk_changes_nothing(name, chunk):
