@@ -51,7 +51,7 @@ TASKS: dict[str, TaskFamily] = {
     "linear": TaskFamily(LinearRegression, "linear functions with noise; the Bayes optimum is known"),
     "mixed-curvature": TaskFamily(MixedCurvature, "linear functions, inputs in other units each; the optimum is known"),
     "quadratics": TaskFamily(Quadratics, "random quadratics to minimise (Andrychowicz et al. 2016)"),
-    "network-training": TaskFamily(NetworkTraining, "fitting a small network to printed letters, a problem for optimisers"),
+    "network-training": TaskFamily(NetworkTraining, "training a small network on printed letters, for optimisers"),
     "clusters": TaskFamily(Clusters, "Gaussian clusters; the Bayes optimum is known"),
     "gp": TaskFamily(GaussianProcess, "draws from a Gaussian process; the posterior is known"),
     "glyphs": TaskFamily(glyph_tasks, "printed letters of many scripts, shipped with the package"),
