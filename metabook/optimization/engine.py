@@ -71,7 +71,7 @@ class OptimizationEngine(MetaLearner):
         per_weight: bool = False,
         shared: bool = False,
         code: int = 16,
-        ceiling: float | None = None,
+        ceiling: float | None = 1.0,
         first_order: bool = False,
         how: str | None = None,
         chunk: int | None = None,

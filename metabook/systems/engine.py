@@ -20,7 +20,7 @@ def _engine(
     per_weight: bool = False,
     shared: bool = False,
     code: int = 16,
-    ceiling: float | None = None,
+    ceiling: float | None = 1.0,
     first_order: bool = False,
     layers: tuple[int, ...] | None = None,
     width: int | None = None,
@@ -48,6 +48,10 @@ def _engine(
 
 SYSTEMS: dict[str, System] = {
     "optimization-engine": System(
-        _engine, "optimization", "", "a network that reads the support set and writes the optimiser for it"
+        _engine,
+        "optimization",
+        "",
+        "a network that reads the support set and writes the optimiser for it",
+        steps=(5_000, 120),
     ),
 }
