@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from metabook.recipe import Recipe
-from metabook.recipes import characters, comparison, sinusoids
+from metabook.recipes import characters, comparison, optimizers, sinusoids
 
-RECIPES: dict[str, Recipe] = {**sinusoids.RECIPES, **characters.RECIPES, **comparison.RECIPES}
+RECIPES: dict[str, Recipe] = {**sinusoids.RECIPES, **characters.RECIPES, **comparison.RECIPES, **optimizers.RECIPES}
