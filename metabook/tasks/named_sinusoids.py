@@ -85,7 +85,11 @@ class NamedSinusoids:
 
 
 def named_sinusoid_tasks(
-    part: str, *, shots: int = 5, queries: int = 10, names: int = 20, noise: float = 0.1
+    part: str, *, shots: int = 5, queries: int = 10, names: int = 20, noise: float = 0.1, random_names: bool = False
 ) -> NamedSinusoids:
-    """The named sine waves of a part: those of training, or new ones for validation and test."""
-    return NamedSinusoids(new=part != "train", shots=shots, queries=queries, names=names, noise=noise)
+    """The named sine waves of a part: those of training, or new ones for validation and test.
+
+    random_names: train on waves like the new ones, whose names say nothing; such tasks are mutually exclusive.
+    """
+    new = random_names or part != "train"
+    return NamedSinusoids(new=new, shots=shots, queries=queries, names=names, noise=noise)

@@ -63,6 +63,7 @@ def test_the_noise_has_its_size(device):
 
 def test_validation_and_test_tasks_are_new():
     assert [make_tasks("named-sinusoids", part=p).new for p in ("train", "validation", "test")] == [False, True, True]
+    assert make_tasks("named-sinusoids", random_names=True).new
 
 
 @pytest.mark.parametrize(
