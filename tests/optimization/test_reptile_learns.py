@@ -9,6 +9,7 @@ from metabook.evaluation import evaluate
 from metabook.nn import MLP
 from metabook.optimization import Reptile
 from metabook.tasks.clusters import Clusters
+from metabook.tasks.sinusoids import Sinusoids
 from metabook.training import train
 
 DIM, SPREAD = 20, 0.7
@@ -73,11 +74,32 @@ def test_a_single_step_is_joint_training_and_learns_next_to_nothing(minibatches)
     assert minibatches.mean > joint.mean + 0.1
 
 
-def test_different_minibatches_are_better_than_the_same_examples_again(minibatches):
-    """Five steps on the support set learn too, for the loss still falls faster from a better start, but less.
+@pytest.mark.slow
+def test_different_minibatches_are_better_than_the_same_examples_again():
+    """Sine waves: five steps on five minibatches of four points, against five steps on the same four.
 
-    Task by task, three seeds were 0.04 to 0.05 below five different minibatches.
+    Equal steps, equal batches. After ten plain steps on new tasks two seeds had 0.77 and 0.98, against 1.07 and 1.29;
+    the bar is 0.1, task by task. On the clusters of this file the like difference is 0.00 to 0.03 in accuracy, within
+    the noise of the last outer steps: there is no bar for it.
     """
-    same = trained(SupportTwice(), inner_batch=EVERYTHING)
-    gain = minibatches.difference(same)
+    tests, scores = Sinusoids(shots=10, queries=100), []
+    for tasks in (Sinusoids(shots=10, queries=10), Sinusoids(shots=2, queries=2)):
+        torch.manual_seed(0)
+        options = {"inner_optimizer": "sgd", "inner_batch": 4, "test_steps": 10}
+        learner = Reptile(MLP(1, 1), tasks.likelihood, inner_lr=0.02, **options)
+        sgd = {"optimizer": lambda p: torch.optim.SGD(p, lr=1.0)}
+        train(learner, tasks, steps=500, batch=10, seed=0, device="cpu", progress="none", **sgd)
+        tester = Reptile(learner.net, tasks.likelihood, inner_lr=0.01, **options)
+        scores.append(evaluate(tester, tests, episodes=500, device="cpu")["mse"])
+    loss = scores[1].difference(scores[0])
+    assert loss.mean - loss.interval > 0.1
+
+
+def test_the_support_set_alone_again_and_again_learns_less(minibatches):
+    """MAML's inner loop taken over: five steps on the five support examples; nothing else of the task is used.
+
+    It learns, for the start still becomes easier to leave, but task by task three seeds were 0.04 to 0.05 lower.
+    """
+    alone = trained(SupportTwice(), inner_batch=EVERYTHING)
+    gain = minibatches.difference(alone)
     assert gain.mean - gain.interval > 0.02
