@@ -67,7 +67,7 @@ class MRMAML(MetaLearner):
     ) -> None:
         super().__init__(likelihood)
         self.net = without_running_statistics(net)
-        self.encoder = None if encoder is None else without_running_statistics(encoder)
+        self.encoder = None if encoder is None else without_running_statistics(encoder, "encoder")
         self.form = check_choice("form", form, FORMS)
         if form == "activations" and encoder is None:
             raise ValueError("encoder: None given; form='activations' needs one, from x to the mean and log std of z")

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from metabook.recipe import Recipe
-from metabook.recipes import characters, comparison, optimizers, sinusoids
+from metabook.recipes import characters, comparison, memorisation, optimizers, sinusoids
 
-RECIPES: dict[str, Recipe] = {**sinusoids.RECIPES, **characters.RECIPES, **comparison.RECIPES, **optimizers.RECIPES}
+RECIPES: dict[str, Recipe] = {
+    **sinusoids.RECIPES,
+    **characters.RECIPES,
+    **memorisation.RECIPES,
+    **comparison.RECIPES,
+    **optimizers.RECIPES,
+}
