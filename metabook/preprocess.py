@@ -15,7 +15,7 @@ def preprocess_gradient(g: Tensor, p: float = 10) -> Tensor:
 
     Andrychowicz et al. (2016), arXiv:1606.04474, app. A. Gradients of different coordinates differ by orders of
     magnitude; a network sees the logarithm of the size and the sign. Below e^-p, where the logarithm would run away,
-    it sees -1 and the gradient itself, enlarged. Both parts are continuous at |g| = e^-p, and the result is finite,
+    it sees -1 and the gradient itself, enlarged. Both parts are continuous at ``|g| = e^-p``, and the result is finite,
     with a finite derivative, at g = 0.
 
     p: how small a gradient counts as small; larger p tells smaller gradients apart.

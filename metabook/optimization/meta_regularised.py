@@ -26,10 +26,12 @@ class MRMAML(MetaLearner):
 
     Yin, Tucker, Zhou, Levine, Finn (2020), arXiv:1912.03820, sec. 4, alg. 1: an encoder, the same for all tasks, turns
     x into a code z; a network on z adapts as in MAML. The encoder is regularised, the adapting network is not.
+
     form="weights", MR-MAML (W): the encoder's weights are drawn from q(theta) = N(mean, std^2), both learned, and
         beta KL(q(theta) || N(0, prior_std^2)) is added to the query loss.
     form="activations", MR-MAML (A): z is drawn from q(z | x) = N(mean(x), std(x)^2), and beta KL(q(z | x) || N(0, 1)),
         the mean over the queries, is added.
+
     State: the weights of each task's adapted network, name -> [B, *p].
     Chapter: optimization.
     Differs: noise is drawn in training alone, ``adapt`` and ``predict`` take the means. Without an encoder,

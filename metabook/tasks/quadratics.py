@@ -12,7 +12,7 @@ from metabook.likelihood import Regression
 
 
 class Quadratics:
-    """f(theta) = |W theta - y|^2 with W [D, D] and y [D] of independent standard Gaussian entries.
+    """f(theta) = ``|W theta - y|^2`` with W [D, D] and y [D] of independent standard Gaussian entries.
 
     Andrychowicz et al. (2016), arXiv:1606.04474, sec. 3.1. As a regression without noise: the rows of W are the
     inputs, the entries of y the targets, theta the weights of a linear network without bias. There is nothing to
