@@ -43,10 +43,15 @@ def test_every_rule_was_tuned_inside_the_grid_that_is_there_now(result):
             assert values[0] < best[option] < values[-1]
 
 
-def test_the_learned_optimiser_is_a_quarter_under_the_best_hand_made_one(result):
+def test_what_the_book_says_of_the_table(result):
+    """The lowest mean, by 30 % against every rule with a constant rate and by 20 % against all; and yet Adam with a
+    falling rate has the lower median and ends lower on most problems."""
     rows = dict(result["comparison"]["table"]["100 steps"])
     learned = rows.pop("learned")
-    assert learned["mean"] < 0.75 * min(row["mean"] for row in rows.values())
+    assert learned["mean"] < 0.8 * min(row["mean"] for row in rows.values())
+    assert learned["mean"] < 0.71 * min(row["mean"] for name, row in rows.items() if "cosine" not in name)
+    adam = rows["Adam, cosine"]
+    assert adam["median"] < learned["median"] and adam["log_mean"] < learned["log_mean"] and adam["wins"] < 0.5
 
 
 def test_powers():
