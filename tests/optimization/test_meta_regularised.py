@@ -347,7 +347,11 @@ def test_the_chunk_changes_no_prediction(name, chunk):
         ({"inner_lr": 0}, ValueError, "inner_lr: 0 given"),
         ({"inner_steps": -1}, ValueError, "inner_steps: -1 given"),
         ({"chunk": 0}, ValueError, "chunk: 0 given"),
-        ({"encoder": nn.BatchNorm1d(2)}, ValueError, r"encoder: layer encoder \(BatchNorm1d\) keeps running statistics"),
+        (
+            {"encoder": nn.BatchNorm1d(2)},
+            ValueError,
+            r"encoder: layer encoder \(BatchNorm1d\) keeps running statistics",
+        ),
     ],
 )
 def test_options_that_do_not_exist(options, error, message):
