@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from metabook.checks import check_choice, check_count
 Phi = dict[str, Tensor]  #: per-task weights: parameter name -> [B, *p]
 WAYS = ("stacked", "vmap", "loop")
 T = TypeVar("T")
+State = TypeVar("State")
 
 
 def run(net: nn.Module, x: Tensor, phi: Mapping[str, Tensor] | None = None, *, how: str | None = None) -> Tensor:
@@ -79,6 +80,35 @@ def default_chunk(net: nn.Module, x: Tensor) -> int:
 def default_micro_batch(net: nn.Module, device: torch.device, tasks: int) -> int:
     """How many tasks to hold the graphs of at once: all, but four for convolutions on a CPU, where it is faster."""
     return min(4, tasks) if device.type == "cpu" and has_convolution(net) else tasks
+
+
+def per_chunk(fn: Callable[[slice], State], net: nn.Module, x: Tensor, chunk: int | None = None) -> State:
+    """``fn`` of consecutive slices of the tasks, its results joined: what a learner does to a few tasks at a time.
+
+    fn: slice -> a tensor, or a dict or tuple of such, with the tasks of the slice leading in every leaf.
+    net, x [B, ...]: decide how many tasks go together (``default_chunk``) unless ``chunk`` says so.
+
+    Raises TypeError or ValueError for a chunk below 1.
+    """
+    return _joined(in_chunks(fn, len(x), default_chunk(net, x) if chunk is None else chunk))
+
+
+def run_per_chunk(net: nn.Module, x: Tensor, phi: Phi, *, how: str | None = None, chunk: int | None = None) -> Tensor:
+    """``run`` with weights of each task, a few tasks at a time as in ``per_chunk``: x [B, S, *X] -> [B, S, *Y]."""
+    return per_chunk(lambda s: run(net, x[s], {k: v[s] for k, v in phi.items()}, how=how), net, x, chunk)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """States of consecutive tasks as one: every leaf joined along B."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(parts)
+    if isinstance(first, dict):
+        return {k: _joined([part[k] for part in parts]) for k in first}
+    joined = [_joined(list(leaves)) for leaves in zip(*parts, strict=True)]
+    return type(first)(*joined) if hasattr(first, "_fields") else tuple(joined)
 
 
 def in_chunks(fn: Callable[[slice], T], n: int, chunk: int) -> list[T]:

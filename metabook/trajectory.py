@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from metabook.episode import Examples
 from metabook.flat import flatten, unflatten
+from metabook.inner_loop import without_running_statistics
 from metabook.likelihood import Likelihood
-from metabook.mapping import Phi, default_chunk, in_chunks, run
+from metabook.mapping import Phi, run_per_chunk
 
 Memory = tuple[Tensor, ...]
 Rule = Callable[
@@ -41,12 +42,7 @@ def weight_names(net: nn.Module) -> list[str]:
 
     Raises ValueError if there are none, or if a layer keeps running statistics: they would mix the tasks.
     """
-    for name, module in net.named_modules():
-        if getattr(module, "running_mean", None) is not None:
-            raise ValueError(
-                f"net: layer {name or 'net'} ({type(module).__name__}) keeps running statistics, which mix the tasks; "
-                "use metabook.nn.TaskBatchNorm, or track_running_stats=False"
-            )
+    without_running_statistics(net)
     names = [name for name, p in net.named_parameters() if p.requires_grad]
     if not names:
         raise ValueError("net: no parameter requires a gradient; an optimiser needs at least one that does")
@@ -95,13 +91,7 @@ def follow(
 
     def loss(vector: Tensor, examples: Examples, t: int) -> Tensor:
         part = examples if how.batch is None else examples.minibatch(t, how.batch)
-        weights = unflatten(vector, phi)
-
-        def outputs(s: slice) -> Tensor:
-            return run(net, part.x[s], {k: v[s] for k, v in weights.items()})
-
-        n = len(part.x)
-        return likelihood.loss(torch.cat(in_chunks(outputs, n, default_chunk(net, part.x))), part.y)
+        return likelihood.loss(run_per_chunk(net, part.x, unflatten(vector, phi)), part.y)
 
     for t in range(how.steps):
         here = theta

@@ -1,11 +1,21 @@
 """One network over many tasks: every way gives the result and the gradients of a loop written here."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
 
-from metabook.mapping import default_chunk, has_convolution, in_chunks, run, uses_batch_statistics
+from metabook.mapping import (
+    default_chunk,
+    has_convolution,
+    in_chunks,
+    per_chunk,
+    run,
+    run_per_chunk,
+    uses_batch_statistics,
+)
 from metabook.nn import MLP, Conv4
 
 B, S = 3, 4
@@ -146,6 +156,55 @@ def test_chunks_cover_every_task_once_in_order():
     assert in_chunks(lambda s: (s.start, s.stop), 2, 5) == [(0, 2)]
 
 
+class Adapted(NamedTuple):
+    weights: dict
+    losses: torch.Tensor
+
+
+SHAPES_OF_STATE = {
+    "tensor": lambda x: 2 * x,
+    "dict": lambda x: {"a": x, "b": x.sum((1, 2))},
+    "tuple": lambda x: (x, {"a": -x}),
+    "named tuple": lambda x: Adapted({"a": x}, x.mean((1, 2))),
+}
+
+
+@pytest.mark.parametrize("chunk", [1, 2, B, B + 5])
+@pytest.mark.parametrize("state", SHAPES_OF_STATE.values(), ids=SHAPES_OF_STATE)
+def test_what_is_made_of_a_few_tasks_at_a_time_is_joined_to_what_one_call_gives(state, chunk):
+    x, slices = draw(B, S, 2), []
+
+    def of(s):
+        slices.append(s)
+        return state(x[s])
+
+    joined, whole = per_chunk(of, plain(), x, chunk), state(x)
+    assert type(joined) is type(whole) and len(slices) == -(-B // chunk)
+    ours, theirs = (torch.utils._pytree.tree_flatten(each) for each in (joined, whole))
+    assert ours[1] == theirs[1] and all(torch.equal(a, b) for a, b in zip(ours[0], theirs[0], strict=True))
+
+
+@pytest.mark.parametrize(("net", "calls"), [(nn.Linear(4, 1), 1), (nn.Conv1d(2, 1, 1), B)])
+def test_how_many_tasks_go_together_is_the_networks_default_unless_told(net, calls):
+    seen = []
+    per_chunk(lambda s: seen.append(s) or torch.zeros(s.stop - s.start), net, torch.zeros(B, S, 2, 4))
+    assert len(seen) == calls
+
+
+@pytest.mark.parametrize(("make", "how"), WAYS)
+@pytest.mark.parametrize("chunk", [None, 1, 2])
+def test_a_few_tasks_at_a_time_are_run_with_their_own_weights(make, how, chunk):
+    net, x = make(), draw(B, S, 2)
+    phi = per_task(net)
+    close(run_per_chunk(net, x, phi, how=how, chunk=chunk), own(net, x, phi))
+
+
+def test_as_few_tasks_as_were_asked_for_are_run_at_a_time():
+    net = Spy(nn.Linear(2, 1)).double()
+    run_per_chunk(net, draw(B, S, 2), {k: p.expand(B, *p.shape) for k, p in net.named_parameters()}, chunk=1)
+    assert net.calls == B
+
+
 def test_errors():
     x = draw(B, S, 2)
     with pytest.raises(ValueError, match=r"how: 'magic' given; allowed are stacked, vmap, loop"):
@@ -156,3 +215,5 @@ def test_errors():
         run(stacked(), x, how="loop")
     with pytest.raises(ValueError, match=r"chunk: 0 given; at least 1"):
         in_chunks(lambda s: s, 3, 0)
+    with pytest.raises(ValueError, match=r"chunk: 0 given; at least 1"):
+        per_chunk(lambda s: x[s], plain(), x, 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -13,7 +11,7 @@ from metabook.episode import Episode, Examples, union
 from metabook.inner_loop import descend, start
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
-from metabook.mapping import Phi, default_chunk, in_chunks, run
+from metabook.mapping import Phi, per_chunk, run, run_per_chunk
 
 
 class Joint(MetaLearner):
@@ -62,21 +60,13 @@ class Joint(MetaLearner):
             )
 
         with torch.no_grad():
-            parts = self._each_chunk(support.x, tuned)
-            return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if len(parts) > 1 else parts[0]
+            return per_chunk(tuned, self.net, support.x, self.chunk)
 
     def predict(self, state: Phi, query_x: Tensor) -> Distribution:
         """Each task's fine-tuned network on its queries; batch shape [B, Q]."""
-
-        def outputs(s: slice) -> Tensor:
-            return run(self.net, query_x[s], {k: v[s] for k, v in state.items()}, how=self.how)
-
-        return self.likelihood.distribution(torch.cat(self._each_chunk(query_x, outputs)))
+        return self.likelihood.distribution(run_per_chunk(self.net, query_x, state, how=self.how, chunk=self.chunk))
 
     def meta_loss(self, batch: Episode) -> Tensor:
         """Mean loss of the one network over the support and query examples of all tasks."""
         examples = union(batch.support, batch.query)
         return self.likelihood.loss(run(self.net, examples.x), examples.y).mean()
-
-    def _each_chunk(self, x: Tensor, fn: Callable[[slice], Tensor | Phi]) -> list:
-        return in_chunks(fn, x.shape[0], self.chunk or default_chunk(self.net, x))

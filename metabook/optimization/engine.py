@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +13,8 @@ from metabook.episode import Episode, Examples
 from metabook.inner_loop import gradient, start, without_running_statistics
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
-from metabook.mapping import Phi, default_chunk, in_chunks, run
+from metabook.mapping import Phi, per_chunk, run, run_per_chunk
 from metabook.nn import TaskEncoder
-
-V = TypeVar("V")
 
 
 class Optimizer(NamedTuple):
@@ -96,15 +93,13 @@ class OptimizationEngine(MetaLearner):
 
     def adapt(self, support: Examples) -> Adapted:
         """The adapted weights and the optimiser of each task."""
-        return _joined(self._each_chunk(support.x, lambda s: self._adapt(support.tasks(s))))
+        return per_chunk(lambda s: self._adapt(support.tasks(s)), self.net, support.x, self.chunk)
 
     def predict(self, state: Adapted, query_x: Tensor) -> Distribution:
         """Each task's own network on its queries; batch shape [B, Q]."""
-
-        def outputs(s: slice) -> Tensor:
-            return run(self.net, query_x[s], {k: v[s] for k, v in state.weights.items()}, how=self.how)
-
-        return self.likelihood.distribution(torch.cat(self._each_chunk(query_x, outputs)))
+        return self.likelihood.distribution(
+            run_per_chunk(self.net, query_x, state.weights, how=self.how, chunk=self.chunk)
+        )
 
     def meta_loss(self, batch: Episode) -> Tensor:
         """Mean over tasks of the query loss at the adapted weights, tempered above ``ceiling``."""
@@ -113,7 +108,7 @@ class OptimizationEngine(MetaLearner):
             part = batch.tasks(s)
             return self._losses(self._adapt(part.support).weights, part.query)
 
-        loss, c = torch.cat(self._each_chunk(batch.support.x, losses)), self.ceiling
+        loss, c = per_chunk(losses, self.net, batch.support.x, self.chunk), self.ceiling
         # L where L <= c, else c (1 + log(L / c)): value and slope agree at c
         return (loss if c is None else loss.clamp(max=c) + c * (loss.clamp(min=c) / c).log()).mean()
 
@@ -160,22 +155,7 @@ class OptimizationEngine(MetaLearner):
     def _losses(self, phi: Phi, examples: Examples) -> Tensor:
         return self.likelihood.loss(run(self.net, examples.x, phi, how=self.how), examples.y)
 
-    def _each_chunk(self, x: Tensor, fn: Callable[[slice], V]) -> list[V]:
-        return in_chunks(fn, x.shape[0], self.chunk or default_chunk(self.net, x))
-
 
 def _of_step(t: int, values: Phi, like: Phi) -> Phi:
     """Of rates or momenta [B, T or 1], those of step t, in a shape that broadcasts against [B, *p]."""
     return {k: v[:, t if v.shape[1] > 1 else 0].view(-1, *[1] * (like[k].dim() - 1)) for k, v in values.items()}
-
-
-def _joined(parts: list[Any]) -> Any:
-    """States of consecutive tasks as one: every leaf joined along B."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    if isinstance(first, Tensor):
-        return torch.cat(parts)
-    if isinstance(first, dict):
-        return {k: _joined([part[k] for part in parts]) for k in first}
-    return type(first)(*(_joined(list(part)) for part in zip(*parts, strict=True)))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +15,9 @@ from metabook.flat import flatten, unflatten
 from metabook.inner_loop import gradient, start, without_running_statistics
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
-from metabook.mapping import Phi, default_chunk, in_chunks, run
+from metabook.mapping import Phi, per_chunk, run, run_per_chunk
 from metabook.preprocess import preprocess_gradient
 
-T = TypeVar("T")
 SMALL = 0.01  #: the gates' weights start within +-SMALL, so that at first the gates read next to nothing
 
 
@@ -84,17 +82,13 @@ class LSTMMetaLearner(MetaLearner):
 
     def adapt(self, support: Examples) -> Cell:
         """T steps of the learned rule from c_0."""
-        parts = self._each_chunk(support.x, lambda s: self._adapt(support.tasks(s)))
-        weights = {k: torch.cat([part.weights[k] for part in parts]) for k in parts[0].weights}
-        return Cell(weights, torch.cat([p.forget for p in parts]), torch.cat([p.rate for p in parts]))
+        return per_chunk(lambda s: self._adapt(support.tasks(s)), self.net, support.x, self.chunk)
 
     def predict(self, state: Cell, query_x: Tensor) -> Distribution:
         """Each task's own network on its queries; batch shape [B, Q]."""
-
-        def outputs(s: slice) -> Tensor:
-            return run(self.net, query_x[s], {k: v[s] for k, v in state.weights.items()}, how=self.how)
-
-        return self.likelihood.distribution(torch.cat(self._each_chunk(query_x, outputs)))
+        return self.likelihood.distribution(
+            run_per_chunk(self.net, query_x, state.weights, how=self.how, chunk=self.chunk)
+        )
 
     def meta_loss(self, batch: Episode) -> Tensor:
         """Mean over tasks of the query loss at theta_T (alg. 1)."""
@@ -103,7 +97,7 @@ class LSTMMetaLearner(MetaLearner):
             part = batch.tasks(s)
             return self._losses(self._adapt(part.support).weights, part.query)
 
-        return torch.cat(self._each_chunk(batch.support.x, losses)).mean()
+        return per_chunk(losses, self.net, batch.support.x, self.chunk).mean()
 
     def _adapt(self, support: Examples) -> Cell:
         like = start(self.net, len(support.x))
@@ -135,9 +129,6 @@ class LSTMMetaLearner(MetaLearner):
 
     def _losses(self, phi: Phi, examples: Examples) -> Tensor:
         return self.likelihood.loss(run(self.net, examples.x, phi, how=self.how), examples.y)
-
-    def _each_chunk(self, x: Tensor, fn: Callable[[slice], T]) -> list[T]:
-        return in_chunks(fn, len(x), self.chunk or default_chunk(self.net, x))
 
 
 def _logit(name: str, gate: float) -> float:

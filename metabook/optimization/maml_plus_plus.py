@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -15,7 +15,7 @@ from metabook.episode import Episode, Examples
 from metabook.inner_loop import descend, start, without_running_statistics
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
-from metabook.mapping import Phi, default_chunk, in_chunks, run
+from metabook.mapping import Phi, per_chunk, run, run_per_chunk
 
 T = TypeVar("T")
 
@@ -90,16 +90,11 @@ class MAMLPlusPlus(MetaLearner):
 
     def adapt(self, support: Examples) -> Phi:
         """Weights after the last step, name -> [B, *p]."""
-        parts = self._each_chunk(support.x, lambda s: self._path(support.tasks(s))[-1])
-        return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if len(parts) > 1 else parts[0]
+        return per_chunk(lambda s: self._path(support.tasks(s))[-1], self.net, support.x, self.chunk)
 
     def predict(self, state: Phi, query_x: Tensor) -> Distribution:
         """Each task's own network on its queries; batch shape [B, Q]."""
-
-        def outputs(s: slice) -> Tensor:
-            return run(self.net, query_x[s], {k: v[s] for k, v in state.items()}, how=self.how)
-
-        return self.likelihood.distribution(torch.cat(self._each_chunk(query_x, outputs)))
+        return self.likelihood.distribution(run_per_chunk(self.net, query_x, state, how=self.how, chunk=self.chunk))
 
     def meta_loss(self, batch: Episode) -> Tensor:
         """Mean over tasks of the query losses along the path, weighted by step: sum_t v_t L(Q; theta_t) (MSL)."""
@@ -109,7 +104,7 @@ class MAMLPlusPlus(MetaLearner):
             scored = zip(self.step_weights, self._path(support), strict=True)
             return torch.stack([w * self._losses(phi, query) for w, phi in scored if w > 0]).sum(0)
 
-        return torch.cat(self._each_chunk(batch.support.x, losses)).mean()
+        return per_chunk(losses, self.net, batch.support.x, self.chunk).mean()
 
     def _path(self, support: Examples) -> list[Phi]:
         """The weights after each step."""
@@ -128,6 +123,3 @@ class MAMLPlusPlus(MetaLearner):
 
     def _losses(self, phi: Phi, examples: Examples) -> Tensor:
         return self.likelihood.loss(run(self.net, examples.x, phi, how=self.how), examples.y)
-
-    def _each_chunk(self, x: Tensor, fn: Callable[[slice], T]) -> list[T]:
-        return in_chunks(fn, x.shape[0], self.chunk or default_chunk(self.net, x))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +13,9 @@ from metabook.episode import Episode, Examples
 from metabook.inner_loop import descend, start, without_running_statistics
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
-from metabook.mapping import Phi, default_chunk, in_chunks, run
+from metabook.mapping import Phi, per_chunk, run
 
 FORMS = ("weights", "activations")
-T = TypeVar("T")
 
 
 class MRMAML(MetaLearner):
@@ -95,8 +92,12 @@ class MRMAML(MetaLearner):
 
     def adapt(self, support: Examples) -> Phi:
         """Weights after the inner steps, from the means, name -> [B, *p]."""
-        parts = self._each_chunk(support.x, lambda s: self._adapt(self._mean_code(support.x[s]), support.y[s], {}))
-        return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if len(parts) > 1 else parts[0]
+        return per_chunk(
+            lambda s: self._adapt(self._mean_code(support.x[s]), support.y[s], {}),
+            self.encoder or self.net,
+            support.x,
+            self.chunk,
+        )
 
     def predict(self, state: Phi, query_x: Tensor) -> Distribution:
         """Each task's own network on the mean codes of its queries; batch shape [B, Q]."""
@@ -104,15 +105,16 @@ class MRMAML(MetaLearner):
         def outputs(s: slice) -> Tensor:
             return run(self.net, self._mean_code(query_x[s]), {k: v[s] for k, v in state.items()}, how=self.how)
 
-        return self.likelihood.distribution(torch.cat(self._each_chunk(query_x, outputs)))
+        return self.likelihood.distribution(per_chunk(outputs, self.encoder or self.net, query_x, self.chunk))
 
     def meta_loss(self, batch: Episode) -> Tensor:
         """Mean over tasks of the query loss after adaptation, under one draw of the noise, plus beta KL."""
         # theta = mean + std * noise, noise ~ N(0, 1)
         noisy = zip(self.noisy().items(), self.log_std, strict=True)
         theta = {k: mean + log_std.exp() * torch.randn_like(mean) for (k, mean), log_std in noisy}
-        losses = self._each_chunk(batch.support.x, lambda s: self._losses(batch.tasks(s), theta))
-        return torch.cat(losses).mean() + self.beta * self.weight_kl().to(batch.support.x)
+        first = self.encoder or self.net
+        losses = per_chunk(lambda s: self._losses(batch.tasks(s), theta), first, batch.support.x, self.chunk)
+        return losses.mean() + self.beta * self.weight_kl().to(batch.support.x)
 
     def weight_kl(self) -> Tensor:
         """KL(q(theta) || N(0, prior_std^2)) in nats, a scalar; 0 for form="activations"."""
@@ -157,9 +159,6 @@ class MRMAML(MetaLearner):
         # z = mean(x) + std(x) * noise
         mean, log_std = _halves(run(self.encoder, x))
         return mean + log_std.exp() * torch.randn_like(mean), normal_kl(mean, log_std).sum(-1).mean(1)
-
-    def _each_chunk(self, x: Tensor, fn: Callable[[slice], T]) -> list[T]:
-        return in_chunks(fn, x.shape[0], self.chunk or default_chunk(self.encoder or self.net, x))
 
 
 def normal_kl(mean: Tensor, log_std: Tensor, prior_std: float = 1.0) -> Tensor:

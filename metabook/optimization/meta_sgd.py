@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -14,9 +11,7 @@ from metabook.episode import Episode, Examples
 from metabook.inner_loop import descend, start, without_running_statistics
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
-from metabook.mapping import Phi, default_chunk, in_chunks, run
-
-T = TypeVar("T")
+from metabook.mapping import Phi, per_chunk, run, run_per_chunk
 
 
 class MetaSGD(MetaLearner):
@@ -65,16 +60,11 @@ class MetaSGD(MetaLearner):
 
     def adapt(self, support: Examples) -> Phi:
         """Weights after the inner steps, name -> [B, *p]."""
-        parts = self._each_chunk(support.x, lambda s: self._adapt(support.tasks(s)))
-        return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if len(parts) > 1 else parts[0]
+        return per_chunk(lambda s: self._adapt(support.tasks(s)), self.net, support.x, self.chunk)
 
     def predict(self, state: Phi, query_x: Tensor) -> Distribution:
         """Each task's own network on its queries; batch shape [B, Q]."""
-
-        def outputs(s: slice) -> Tensor:
-            return run(self.net, query_x[s], {k: v[s] for k, v in state.items()}, how=self.how)
-
-        return self.likelihood.distribution(torch.cat(self._each_chunk(query_x, outputs)))
+        return self.likelihood.distribution(run_per_chunk(self.net, query_x, state, how=self.how, chunk=self.chunk))
 
     def meta_loss(self, batch: Episode) -> Tensor:
         """Mean over tasks of the query loss at the adapted weights, a function of theta and of alpha."""
@@ -83,7 +73,7 @@ class MetaSGD(MetaLearner):
             part = batch.tasks(s)
             return self._losses(self._adapt(part.support), part.query)
 
-        return torch.cat(self._each_chunk(batch.support.x, losses)).mean()
+        return per_chunk(losses, self.net, batch.support.x, self.chunk).mean()
 
     def _adapt(self, support: Examples) -> Phi:
         # theta' = theta - alpha o grad L_train(theta), o the product weight by weight
@@ -97,6 +87,3 @@ class MetaSGD(MetaLearner):
 
     def _losses(self, phi: Phi, examples: Examples) -> Tensor:
         return self.likelihood.loss(run(self.net, examples.x, phi, how=self.how), examples.y)
-
-    def _each_chunk(self, x: Tensor, fn: Callable[[slice], T]) -> list[T]:
-        return in_chunks(fn, x.shape[0], self.chunk or default_chunk(self.net, x))

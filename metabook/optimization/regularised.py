@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -14,11 +11,10 @@ from metabook.episode import Episode, Examples, union
 from metabook.inner_loop import descend, start, without_running_statistics
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
-from metabook.mapping import Phi, default_chunk, in_chunks, run
+from metabook.mapping import Phi, per_chunk, run, run_per_chunk
 from metabook.nn.path_norm import check_path_norm, path_norm
 
 PENALTIES = ("none", "l2", "path")
-T = TypeVar("T")
 
 
 class RegularisedMAML(MetaLearner):
@@ -75,16 +71,11 @@ class RegularisedMAML(MetaLearner):
 
     def adapt(self, support: Examples) -> Phi:
         """Weights after the inner steps, name -> [B, *p]."""
-        parts = self._each_chunk(support.x, lambda s: self._adapt(support.tasks(s)))
-        return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if len(parts) > 1 else parts[0]
+        return per_chunk(lambda s: self._adapt(support.tasks(s)), self.net, support.x, self.chunk)
 
     def predict(self, state: Phi, query_x: Tensor) -> Distribution:
         """Each task's own network on its queries; batch shape [B, Q]."""
-
-        def outputs(s: slice) -> Tensor:
-            return run(self.net, query_x[s], {k: v[s] for k, v in state.items()}, how=self.how)
-
-        return self.likelihood.distribution(torch.cat(self._each_chunk(query_x, outputs)))
+        return self.likelihood.distribution(run_per_chunk(self.net, query_x, state, how=self.how, chunk=self.chunk))
 
     def meta_loss(self, batch: Episode) -> Tensor:
         """task_weight * L_task(theta) + maml_weight * L_maml(theta) + penalty_weight * Omega(theta)."""
@@ -94,8 +85,8 @@ class RegularisedMAML(MetaLearner):
             joint = self.likelihood.loss(run(self.net, examples.x), examples.y).mean()
             terms.append(self.task_weight * joint)
         if self.maml_weight > 0:  # L_maml: mean over tasks of L_Ti(f_theta'_i), the query loss after adaptation
-            adapted = self._each_chunk(batch.support.x, lambda s: self._query_losses(batch.tasks(s)))
-            terms.append(self.maml_weight * torch.cat(adapted).mean())
+            adapted = per_chunk(lambda s: self._query_losses(batch.tasks(s)), self.net, batch.support.x, self.chunk)
+            terms.append(self.maml_weight * adapted.mean())
         if self.penalty_weight > 0:
             terms.append(self.penalty_weight * self.omega(batch.support.x))
         return torch.stack(terms).sum()
@@ -123,6 +114,3 @@ class RegularisedMAML(MetaLearner):
 
     def _losses(self, phi: Phi, examples: Examples) -> Tensor:
         return self.likelihood.loss(run(self.net, examples.x, phi, how=self.how), examples.y)
-
-    def _each_chunk(self, x: Tensor, fn: Callable[[slice], T]) -> list[T]:
-        return in_chunks(fn, x.shape[0], self.chunk or default_chunk(self.net, x))

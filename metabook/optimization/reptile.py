@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +13,8 @@ from metabook.episode import Episode, Examples, union
 from metabook.inner_loop import gradient, start, without_running_statistics
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
-from metabook.mapping import Phi, default_chunk, in_chunks, run
+from metabook.mapping import Phi, per_chunk, run, run_per_chunk
 
-T = TypeVar("T")
 OPTIMIZERS = ("sgd", "adam")
 BETA2, EPSILON = 0.999, 1e-8  #: of Adam, as published; beta1 is 0, as the authors of Reptile have it
 
@@ -80,16 +77,11 @@ class Reptile(MetaLearner):
             return self._descend(support.tasks(s), self.test_steps, self.test_batch)[0]
 
         with torch.no_grad():
-            parts = self._each_chunk(support.x, adapted)
-            return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if len(parts) > 1 else parts[0]
+            return per_chunk(adapted, self.net, support.x, self.chunk)
 
     def predict(self, state: Phi, query_x: Tensor) -> Distribution:
         """Each task's own network on its queries; batch shape [B, Q]."""
-
-        def outputs(s: slice) -> Tensor:
-            return run(self.net, query_x[s], {k: v[s] for k, v in state.items()}, how=self.how)
-
-        return self.likelihood.distribution(torch.cat(self._each_chunk(query_x, outputs)))
+        return self.likelihood.distribution(run_per_chunk(self.net, query_x, state, how=self.how, chunk=self.chunk))
 
     def meta_loss(self, batch: Episode) -> Tensor:
         """A scalar whose gradient is theta - mean phi; its value is the mean loss of the last minibatches.
@@ -99,17 +91,15 @@ class Reptile(MetaLearner):
         examples = union(*batch)
 
         def trained(s: slice) -> tuple[Phi, Tensor]:
-            phi, losses = self._descend(examples.tasks(s), self.inner_steps, self.inner_batch)
-            return {k: v.sum(0) for k, v in phi.items()}, losses
+            return self._descend(examples.tasks(s), self.inner_steps, self.inner_batch)
 
         with torch.no_grad():
-            parts = self._each_chunk(examples.x, trained)
-            value = torch.cat([losses for _, losses in parts]).mean()
-            mean = {k: torch.stack([phi[k] for phi, _ in parts]).sum(0) / len(examples.x) for k in parts[0][0]}
+            phi, losses = per_chunk(trained, self.net, examples.x, self.chunk)
+            mean = {k: v.mean(0) for k, v in phi.items()}
         theta = dict(self.net.named_parameters())
         # theta <- theta + eps * 1/n sum_i (phi_i - theta), as a gradient: grad = theta - 1/n sum_i phi_i     (alg. 2)
         g = torch.stack([(theta[k] * (theta[k].detach() - v)).sum() for k, v in mean.items()]).sum()
-        return value + (g - g.detach())  # adds nothing to the value
+        return losses.mean() + (g - g.detach())  # adds nothing to the value
 
     def _descend(self, examples: Examples, steps: int, size: int | None) -> tuple[Phi, Tensor]:
         """Weights after the steps, name -> [b, *p]; the losses [b] of the last minibatch, before the step on it."""
@@ -130,6 +120,3 @@ class Reptile(MetaLearner):
 
     def _losses(self, examples: Examples, phi: Phi) -> Tensor:
         return self.likelihood.loss(run(self.net, examples.x, phi, how=self.how), examples.y)
-
-    def _each_chunk(self, x: Tensor, fn: Callable[[slice], T]) -> list[T]:
-        return in_chunks(fn, x.shape[0], self.chunk or default_chunk(self.net, x))
