@@ -4,7 +4,8 @@
 ```
 
 The argument is the folder of recorded results. A row is a system, a column a score; a cell is the mean over the seeds
-with the lowest and the highest of them. What is not recorded yet is left empty.
+with the lowest and the highest of them. What is not recorded yet is left empty. Below stands a table of the published
+numbers that the recipes name, with sources.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from docutils.statemachine import StringList
 from results_table import cell, folder, read
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from metabook.recipe import Recipe
+from metabook.recipes import RECIPES
 
 
 def means(record: dict[str, Any], score: str) -> list[float]:
@@ -40,14 +44,22 @@ def markdown(records: dict[str, dict[str, Any]]) -> list[str]:
         places.setdefault(place, list(record["scores"]))
         systems.setdefault(system, {})[place] = record
     heads = [f"{place}: {score}" for place, scores in places.items() for score in scores]
-    lines = [f"| system | {' | '.join(map(cell, heads))} | published |", f"|:--|{'--:|' * len(heads)}:--|"]
+    lines = [f"| system | {' | '.join(map(cell, heads))} |", f"|:--|{'--:|' * len(heads)}"]
     for system, row in systems.items():
         values = [spread(means(row[p], s)) if p in row else "" for p, scores in places.items() for s in scores]
-        beside = "; ".join(
-            f"{p['value']} ({p['source']}; {p['differs']})" for r in row.values() for p in r["published"]
-        )
-        lines.append(f"| {system} | {' | '.join(map(cell, values))} | {cell(beside)} |")
+        lines.append(f"| {system} | {' | '.join(map(cell, values))} |")
     return lines
+
+
+def beside(recipes: dict[str, Recipe]) -> list[str]:
+    """The published numbers of recipes named PLACE-SYSTEM as a table, or nothing if there are none."""
+    lines = [
+        f"| {' | '.join(map(cell, (name.partition('-')[0], *row)))} |"
+        for name, recipe in recipes.items()
+        for row in recipe.published
+    ]
+    head = ["", "| tasks | system | published | source | how its set-up differs |", "|:--|:--|:--|:--|:--|"]
+    return head + lines if lines else []
 
 
 class ComparisonTable(SphinxDirective):
@@ -62,13 +74,14 @@ class ComparisonTable(SphinxDirective):
             raise self.error(f"comparison-table: nothing is recorded under {self.arguments[0]}")
         for path in paths:
             self.env.note_dependency(str(path))
-        from metabook.recipes import RECIPES
-
         recorded = {path.stem: read(path) for path in paths}
-        names = [name.rpartition("/")[2] for name in RECIPES if name.startswith(f"{self.arguments[0]}/")]
-        ordered = {name: recorded[name] for name in names if name in recorded}
+        recipes = {
+            name.rpartition("/")[2]: r for name, r in RECIPES.items() if name.startswith(f"{self.arguments[0]}/")
+        }
+        ordered = {name: recorded[name] for name in recipes if name in recorded}
         holder = nodes.container(classes=["results-table", "comparison-table"])
-        self.state.nested_parse(StringList(markdown(ordered), source="results"), self.content_offset, holder)
+        lines = markdown(ordered) + beside(recipes)
+        self.state.nested_parse(StringList(lines, source="results"), self.content_offset, holder)
         return [holder]
 
 

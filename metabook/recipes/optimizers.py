@@ -20,6 +20,8 @@ RECIPES: dict[str, Recipe] = {
             {"steps": 300, "lr": 1e-2, **PHASE},
             {"steps": 400, "lr": 4e-3, **PHASE},
             {"steps": 300, "lr": 1e-3, **PHASE},
+            {"steps": 200, "lr": 4e-4, **PHASE},
+            {"steps": 150, "lr": 1e-4, **PHASE},
         ),
         options={**QUADRATICS, "steps": 100, "unroll": 20, "emphasis": 2.0, "learn_start": False},
         validated=True,

@@ -80,7 +80,6 @@ RECIPES: dict[str, Recipe] = {
         "meta-sgd",
         {},
         _ADAPTED[:2],
-        seeds=(0, 1, 2),
         published=(_jax("Meta-SGD", "0.46 (5-shot)"),),
     ),
     **{
