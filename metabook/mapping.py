@@ -60,7 +60,12 @@ def _pick(net: nn.Module, x: Tensor, how: str | None) -> str:
 
 def has_convolution(net: nn.Module) -> bool:
     """True if the network has a convolution, whose grouped form is slow on a CPU."""
-    return any(isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for m in net.modules())
+    return channels(net) > 0
+
+
+def channels(net: nn.Module) -> int:
+    """Output channels of the widest convolution, 0 without one."""
+    return max((m.out_channels for m in net.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))), default=0)
 
 
 def uses_batch_statistics(net: nn.Module) -> bool:
@@ -73,8 +78,14 @@ def uses_batch_statistics(net: nn.Module) -> bool:
 
 
 def default_chunk(net: nn.Module, x: Tensor) -> int:
-    """How many tasks to adapt together: all of them, but one at a time for convolutions on a CPU."""
-    return 1 if x.device.type == "cpu" and has_convolution(net) else x.shape[0]
+    """How many tasks to adapt together: all of them, but for convolutions on a CPU as many as have 64 channels together.
+
+    Their activations then fit the cache: one task with 64 channels, or four with 16, which is about twice as fast as
+    one after the other.
+    """
+    if x.device.type != "cpu" or not has_convolution(net):
+        return x.shape[0]
+    return max(1, 64 // channels(net))
 
 
 def default_micro_batch(net: nn.Module, device: torch.device, tasks: int) -> int:

@@ -140,10 +140,12 @@ def test_by_default_a_cpu_loops_over_convolutions_and_maps_the_rest(layer, x_sha
     assert net.calls == calls
 
 
-def test_one_task_at_a_time_for_convolutions_on_a_cpu_only():
+def test_convolutions_on_a_cpu_take_as_many_tasks_as_have_64_channels_together():
     x = torch.zeros(5, 2, 3)
-    assert default_chunk(MLP(3, 1), x) == 5 and default_chunk(nn.Conv1d(2, 1, 1), x) == 1
-    assert default_chunk(nn.Conv1d(2, 1, 1), x.to("meta")) == 5
+    assert default_chunk(MLP(3, 1), x) == 5
+    wide, narrow = nn.Conv1d(2, 65, 1), nn.Sequential(nn.Conv1d(2, 16, 1), nn.Conv1d(16, 4, 1))
+    assert default_chunk(wide, x) == 1 and default_chunk(narrow, x) == 4
+    assert default_chunk(wide, x.to("meta")) == 5
 
 
 @pytest.mark.parametrize("layer", [nn.Conv1d(1, 1, 1), nn.Conv2d(1, 1, 1), nn.Conv3d(1, 1, 1)])
@@ -184,7 +186,7 @@ def test_what_is_made_of_a_few_tasks_at_a_time_is_joined_to_what_one_call_gives(
     assert ours[1] == theirs[1] and all(torch.equal(a, b) for a, b in zip(ours[0], theirs[0], strict=True))
 
 
-@pytest.mark.parametrize(("net", "calls"), [(nn.Linear(4, 1), 1), (nn.Conv1d(2, 1, 1), B)])
+@pytest.mark.parametrize(("net", "calls"), [(nn.Linear(4, 1), 1), (nn.Conv1d(2, 64, 1), B)])
 def test_how_many_tasks_go_together_is_the_networks_default_unless_told(net, calls):
     seen = []
     per_chunk(lambda s: seen.append(s) or torch.zeros(s.stop - s.start), net, torch.zeros(B, S, 2, 4))

@@ -35,7 +35,7 @@ def _characters(title: str, tasks: str, tests: tuple[Measurement, ...], **task_o
         full={"steps": 60_000, "batch": 32, "lr": 1e-3},
         task_options=dict(task_options),
         train_options={"queries": 5},
-        width=32,
+        width=16,
     )
 
 
@@ -132,7 +132,7 @@ ROWS: dict[str, Row] = {
         published=_omniglot("MAML++", "99.47 % 1-shot, 99.93 % 5-shot", "Antoniou et al. 2019", "; five inner steps"),
     ),
     "lstm-meta-learner": Row("lstm-meta-learner", {**_TWO, **_RULE}, {**_TWO, **_RULE}),
-    "learned-optimizer": Row("learned-optimizer", _RULE, {"steps": 2, **_RULE}),
+    "learned-optimizer": Row("learned-optimizer", {"steps": 2, **_RULE}, {"steps": 2, **_RULE}),
     "optimization-engine": Row("optimization-engine", _TWO, _TWO),
     "maml-regularised": Row("maml-regularised"),
     "maml-meta-regularised": Row("maml-meta-regularised"),

@@ -7,6 +7,21 @@ from metabook.recipe import Measurement, Options, Published, Recipe
 QUADRATICS: Options = {"layers": (), "bias": False}  #: the optimisee: theta itself
 PHASE: Options = {"batch": 64, "validation_episodes": 1000}
 
+
+def _mixture(title: str, system: str, options: Options, lr: float) -> Recipe:
+    """Linear networks on tasks whose curvatures differ by a factor of 100 and more; lr: the best of three by training
+    loss, for each system."""
+    return Recipe(
+        title,
+        system,
+        "mixed-curvature",
+        (Measurement("mse", episodes=2000, batch=500),),
+        training=tuple({"steps": s, "batch": 200, "lr": r} for s, r in ((400, lr), (200, lr / 5), (100, lr / 25))),
+        options={"layers": (), "inner_lr": 0.003, "inner_steps": 5, **options},
+        seeds=(0, 1, 2),
+    )
+
+
 RECIPES: dict[str, Recipe] = {
     "quadratics-learned-optimizer": Recipe(
         "Learned optimiser on random ten-dimensional quadratics, trained for 100 steps",
@@ -34,4 +49,14 @@ RECIPES: dict[str, Recipe] = {
             ),
         ),
     ),
+    "mixed-curvature-engine": _mixture(
+        "Optimisation engine on tasks of mixed curvature", "optimization-engine", {}, 1e-2
+    ),
+    "mixed-curvature-shared": _mixture(
+        "One shared optimiser on tasks of mixed curvature",
+        "optimization-engine",
+        {"shared": True, "ceiling": None},
+        3e-3,
+    ),
+    "mixed-curvature-meta-sgd": _mixture("Meta-SGD on tasks of mixed curvature", "meta-sgd", {}, 1e-2),
 }

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
 from metabook.likelihood import Likelihood
-from metabook.nn import MLP
 from metabook.optimization import OptimizationEngine
 from metabook.systems.entry import Shape, System, network
 
@@ -26,13 +23,9 @@ def _engine(
     width: int | None = None,
     norm: str = "batch",
 ) -> OptimizationEngine:
-    if layers is None:
-        net = network(x_shape, likelihood.size, width=width, norm=norm)
-    else:
-        net = MLP(math.prod(x_shape), likelihood.size, hidden=layers)
     rate = 0.1 if len(x_shape) == 3 else 0.01  # those of MAML's five steps (Finn et al. 2017, app. A) and of vectors
     return OptimizationEngine(
-        net,
+        network(x_shape, likelihood.size, layers=layers, width=width, norm=norm),
         likelihood,
         x_shape=x_shape,
         inner_lr=rate if inner_lr is None else inner_lr,

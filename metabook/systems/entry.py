@@ -34,12 +34,21 @@ class System(NamedTuple):
         return {n: p.default for n, p in inspect.signature(self.build).parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
-def network(x_shape: Shape, outputs: int | None, *, width: int | None = None, norm: str = "batch") -> nn.Module:
+def network(
+    x_shape: Shape,
+    outputs: int | None,
+    *,
+    layers: tuple[int, ...] | None = None,
+    width: int | None = None,
+    norm: str = "batch",
+) -> nn.Module:
     """The usual backbone for an input: Conv4 for images [C, H, W], an MLP for vectors.
 
-    outputs: None for features (64 of them from an MLP).
+    outputs: None for features (64 of them from an MLP). layers: hidden widths of an MLP, for inputs of any shape.
     """
     check_choice("norm", norm, NORMS)  # of an MLP too, which has none: a misspelt option should not pass there
+    if layers is not None:
+        return MLP(math.prod(x_shape), 64 if outputs is None else outputs, hidden=layers)
     if len(x_shape) == 3:
         return Conv4(x_shape[0], outputs, width=64 if width is None else width, size=min(x_shape[1:]), norm=norm)
     hidden = 40 if width is None else check_count("width", width)

@@ -71,10 +71,11 @@ def _meta_sgd(
     inner_lr: float | None = None,
     inner_steps: int = 1,
     first_order: bool = False,
+    layers: tuple[int, ...] | None = None,
     width: int | None = None,
     norm: str = "batch",
 ) -> MetaSGD:
-    net = network(x_shape, likelihood.size, width=width, norm=norm)
+    net = network(x_shape, likelihood.size, layers=layers, width=width, norm=norm)
     rate = inner_rate(x_shape) if inner_lr is None else inner_lr
     return MetaSGD(net, likelihood, inner_lr=rate, inner_steps=inner_steps, first_order=first_order)
 
