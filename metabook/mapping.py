@@ -78,7 +78,7 @@ def uses_batch_statistics(net: nn.Module) -> bool:
 
 
 def default_chunk(net: nn.Module, x: Tensor) -> int:
-    """How many tasks to adapt together: all of them, but for convolutions on a CPU as many as have 64 channels together.
+    """How many tasks to adapt together: all, but for convolutions on a CPU as many as have 64 channels together.
 
     Their activations then fit the cache: one task with 64 channels, or four with 16, which is about twice as fast as
     one after the other.

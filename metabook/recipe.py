@@ -33,13 +33,21 @@ class Recipe(NamedTuple):
     system: str
     tasks: str
     tests: tuple[Measurement, ...]
-    training: tuple[Options, ...] = ()  #: arguments of ``metabook.train``, one call after the other; none: no training
+    #: arguments of ``metabook.train``, one call after the other, and under "options" those of the system that are
+    #: different from then on; none: no training
+    training: tuple[Options, ...] = ()
     options: Options = {}  #: of the system
     task_options: Options = {}  #: of training, validation and test tasks
     train_options: Options = {}  #: of the training tasks alone
     validated: bool = False  #: keep the weights that are best on the validation tasks
     seeds: tuple[int, ...] = (0,)  #: the first is the record, the others show the spread
     published: tuple[Published, ...] = ()
+
+    def phases(self) -> list[tuple[Options, Options]]:
+        """For each call of ``metabook.train`` its arguments, and the options of the system that change before it."""
+        return [
+            ({k: v for k, v in phase.items() if k != "options"}, phase.get("options", {})) for phase in self.training
+        ]
 
     def settings(self) -> Options:
         """The settings as plain values, for the results file."""

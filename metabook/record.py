@@ -82,10 +82,15 @@ def measure(name: str, recipe: Recipe, folder: str | os.PathLike[str], *, device
 
 def _trained(recipe: Recipe, seed: int, folder: Path, device: str | None) -> tuple[MetaLearner, float]:
     tasks = make_tasks(recipe.tasks, part="train", **recipe.task_options | recipe.train_options)
-    learner = build(recipe.system, tasks, seed=seed, **recipe.options)
+    options = recipe.options
+    learner = build(recipe.system, tasks, seed=seed, **options)
     validation = make_tasks(recipe.tasks, part="validation", **recipe.task_options) if recipe.validated else None
     seconds = 0.0
-    for i, phase in enumerate(recipe.training):
+    for i, (phase, changed) in enumerate(recipe.phases()):
+        if changed:
+            weights, options = learner.state_dict(), options | changed
+            learner = build(recipe.system, tasks, seed=seed, **options)
+            learner.load_state_dict(weights)
         history = train(
             learner,
             tasks,

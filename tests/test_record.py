@@ -87,7 +87,8 @@ def test_every_file_is_whole_and_its_recipe_is_unchanged(path):
 def test_recipes_name_systems_tasks_and_options_that_exist(name):
     recipe = RECIPES[name]
     system, tasks = SYSTEMS[recipe.system].options(), TASKS[recipe.tasks].options()
-    assert system.keys() >= set(recipe.options).union(*(t.options for t in recipe.tests))
+    changed = (change for _, change in recipe.phases())
+    assert system.keys() >= set(recipe.options).union(*(t.options for t in recipe.tests), *changed)
     assert tasks.keys() >= set(recipe.task_options | recipe.train_options).union(
         *(t.task_options for t in recipe.tests)
     )
@@ -120,6 +121,20 @@ def test_phases_and_seeds_by_hand(tiny, tmp_path, capsys):
             assert written["losses"] == kept.losses and written["validation"] == kept.validation != []
         score = metabook.evaluate(learner, new, episodes=30, seed=record.TEST_SEED + seed, device="cpu")["mse"]
         assert part["scores"]["mse, 1 step"]["mean"] == pytest.approx(score.mean, rel=1e-12)
+
+
+def test_options_that_change_between_phases_stay_changed_and_the_score_is_by_the_recipes_own(tmp_path):
+    changes = ({}, {"inner_steps": 2}, {"inner_lr": 0.05}, {})
+    phases = tuple({"steps": 3, "batch": 4, "options": change} for change in changes)
+    result = record.measure("tiny", TINY._replace(training=phases, validated=False, seeds=(0,)), tmp_path, device="cpu")
+    train, new = (metabook.make_tasks("sinusoids", shots=5, queries=q) for q in (10, 20))
+    learner = metabook.build("maml", train, seed=0)
+    for i, change in enumerate(changes):
+        vars(learner).update(change)
+        metabook.train(learner, train, steps=3, batch=4, seed=1000 * i, device="cpu")
+    learner.inner_steps, learner.inner_lr = 1, 0.01
+    score = metabook.evaluate(learner, new, episodes=30, seed=record.TEST_SEED, device="cpu")["mse"]
+    assert result["scores"]["mse, 1 step"]["mean"] == pytest.approx(score.mean, rel=1e-12)
 
 
 def test_minutes_are_those_of_all_phases_of_the_first_seed(tiny, tmp_path, monkeypatch):

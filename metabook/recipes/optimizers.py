@@ -6,11 +6,11 @@ from metabook.recipe import Measurement, Options, Published, Recipe
 
 QUADRATICS: Options = {"layers": (), "bias": False}  #: the optimisee: theta itself
 PHASE: Options = {"batch": 64, "validation_episodes": 1000}
+WHOLE: Options = {"unroll": 100, "emphasis": 4.0}  #: at last no cut, and more of the weight on the end
 
 
 def _mixture(title: str, system: str, options: Options, lr: float) -> Recipe:
-    """Linear networks on tasks whose curvatures differ by a factor of 100 and more; lr: the best of three by training
-    loss, for each system."""
+    """Linear networks on tasks whose curvatures differ by a factor of 100 and more."""
     return Recipe(
         title,
         system,
@@ -36,7 +36,8 @@ RECIPES: dict[str, Recipe] = {
             {"steps": 400, "lr": 4e-3, **PHASE},
             {"steps": 300, "lr": 1e-3, **PHASE},
             {"steps": 200, "lr": 4e-4, **PHASE},
-            {"steps": 150, "lr": 1e-4, **PHASE},
+            {"steps": 120, "lr": 5e-4, "options": WHOLE, **PHASE},
+            {"steps": 80, "lr": 1.5e-4, **PHASE},
         ),
         options={**QUADRATICS, "steps": 100, "unroll": 20, "emphasis": 2.0, "learn_start": False},
         validated=True,
