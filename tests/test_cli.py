@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from metabook.cli import main, make_parser
+from metabook.commands.results import describe, recorded
 from metabook.likelihood import Classification
 from metabook.registry import SYSTEMS
 
@@ -148,6 +149,18 @@ def test_results_as_json_and_as_text(capsys):
     for name, result in results.items():
         assert f"({name})" in text and result["command"] in text
         assert all(p["source"] in text for p in result["published"])
+
+
+def test_results_of_some_names_with_every_seed(capsys):
+    result = recorded()["sinusoid-maml"]
+    text = out_of(capsys, "results", "sinusoid-maml")
+    assert describe("sinusoid-maml") in text and text.count("python -m metabook.record") == 1
+    for part in result["repeats"]:
+        assert all(f"{score['mean']:.4g}" in text for score in part["scores"].values())
+    assert list(json.loads(out_of(capsys, "results", "glyphs-maml", "--json"))) == ["glyphs-maml"]
+    row = "comparison/sinusoids-maml"
+    assert f"python -m metabook.record {row}" in out_of(capsys, "results", row) and row in out_of(capsys, "results")
+    assert "results: 'sinusoid-mal' given" in error_of(capsys, "results", "sinusoid-mal")
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
