@@ -5,6 +5,7 @@ from __future__ import annotations
 from metabook.recipe import Measurement, Options, Published, Recipe
 
 QUADRATICS: Options = {"layers": (), "bias": False}  #: the optimisee: theta itself
+TEN_UNITS: Options = {"layers": (10,), "activation": "sigmoid", "batch": 128}  #: the optimisee of the small network
 PHASE: Options = {"batch": 64, "validation_episodes": 1000}
 WHOLE: Options = {"unroll": 100, "emphasis": 4.0}  #: at last no cut, and more of the weight on the end
 
@@ -49,6 +50,21 @@ RECIPES: dict[str, Recipe] = {
                 "the paper prints curves and no numbers; gradients are not preprocessed there",
             ),
         ),
+    ),
+    "network-training-learned-optimizer": Recipe(
+        "Learned optimiser on training a network of ten sigmoid units, for 50 steps",
+        "learned-optimizer",
+        "network-training",
+        (
+            Measurement("accuracy after 50 steps", episodes=200, batch=20),
+            Measurement("accuracy after 100 steps", {}, {"steps": 100}, episodes=200, batch=20),
+        ),
+        training=(
+            {"steps": 160, "lr": 2e-3, "batch": 4},
+            {"steps": 100, "lr": 6e-4, "batch": 4},
+            {"steps": 40, "lr": 2e-4, "batch": 4},
+        ),
+        options={**TEN_UNITS, "steps": 50, "unroll": 10, "hidden": 10, "learn_start": False},
     ),
     "mixed-curvature-engine": _mixture(
         "Optimisation engine on tasks of mixed curvature", "optimization-engine", {}, 1e-2
