@@ -69,17 +69,28 @@ FOR_QUADRATICS: Rules = {
 
 
 FOR_NETWORKS: Rules = {
-    "SGD": ({"rule": "sgd"}, {"lr": powers(2, 32, 5)}),
-    "momentum": ({"rule": "momentum"}, {"lr": powers(0.5, 8, 5), "beta1": [0.5, 0.8, 0.9, 0.95]}),
-    "Nesterov": ({"rule": "nesterov"}, {"lr": powers(0.5, 8, 5), "beta1": [0.5, 0.8, 0.9, 0.95]}),
-    "RMSprop": ({"rule": "rmsprop"}, {"lr": powers(0.005, 0.08, 5), "beta2": [0.5, 0.8, 0.9, 0.99, 0.999]}),
+    "SGD": ({"rule": "sgd"}, {"lr": powers(2, 32, 9)}),
+    "momentum": ({"rule": "momentum"}, {"lr": powers(2, 32, 9), "beta1": [0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9]}),
+    "Nesterov": ({"rule": "nesterov"}, {"lr": powers(1, 16, 9), "beta1": [0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]}),
+    "RMSprop": (
+        {"rule": "rmsprop"},
+        {"lr": powers(0.01, 0.16, 9), "beta2": [0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999]},
+    ),
     "Adam": (
         {"rule": "adam"},
-        {"lr": powers(0.05, 0.4, 4), "beta1": [0.0, 0.5, 0.8, 0.9, 0.95], "beta2": [0.8, 0.95, 0.99, 0.999]},
+        {
+            "lr": powers(0.07, 0.28, 5),
+            "beta1": [0.5, 0.7, 0.8, 0.85, 0.9, 0.95],
+            "beta2": [0.5, 0.8, 0.9, 0.95, 0.99, 0.999],
+        },
     ),
     "Adam, cosine": (
         {"rule": "adam", "decay": "cosine"},
-        {"lr": powers(0.05, 0.8, 5), "beta1": [0.0, 0.5, 0.8, 0.9, 0.95], "beta2": [0.8, 0.95, 0.99, 0.999]},
+        {
+            "lr": powers(0.1, 0.57, 6),
+            "beta1": [0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9],
+            "beta2": [0.5, 0.8, 0.9, 0.95, 0.99, 0.999],
+        },
     ),
 }
 
@@ -126,7 +137,7 @@ CONTESTS: dict[str, Contest] = {
             "ReLU": ({}, {"activation": "relu"}),
         },
         along=True,
-        problems=50,
+        problems=30,
         test=200,
         batch=20,
     ),

@@ -61,8 +61,8 @@ RECIPES: dict[str, Recipe] = {
         ),
         training=(
             {"steps": 160, "lr": 2e-3, "batch": 4},
-            {"steps": 100, "lr": 6e-4, "batch": 4},
-            {"steps": 40, "lr": 2e-4, "batch": 4},
+            {"steps": 360, "lr": 3e-3, "batch": 4, "options": {"unroll": 50}},
+            {"steps": 120, "lr": 6e-4, "batch": 4},
         ),
         options={**TEN_UNITS, "steps": 50, "unroll": 10, "hidden": 10, "learn_start": False},
     ),
