@@ -1,8 +1,9 @@
 """The comparison table: rows are systems, columns scores, cells the mean over seeds and their range."""
 
-from comparison_table import beside, markdown, spread
+from comparison_table import beside, markdown, means, spread
 
 from metabook.recipe import Measurement, Published, Recipe
+from metabook.commands.results import recorded
 from metabook.recipes import RECIPES
 
 
@@ -47,3 +48,27 @@ def test_published_numbers_stand_below_with_source_and_difference():
 def test_every_published_number_of_the_table_has_a_source_and_a_difference():
     published = [row for name, r in RECIPES.items() if name.startswith("comparison/") for row in r.published]
     assert len(published) >= 10 and all(field.strip() for row in published for field in row)
+
+
+def test_every_row_and_column_is_recorded():
+    table = {name for name in RECIPES if name.startswith("comparison/")}
+    assert table == {name for name in recorded() if name.startswith("comparison/")}
+
+
+def test_what_the_book_says_of_the_table():
+    """Mean over seeds of the one-shot (on waves: five-shot) score; errors on waves, accuracies on letters."""
+    scores = {"sinusoids": {}, "glyphs": {}, "omniglot": {}}
+    for name, record in recorded().items():
+        if name.startswith("comparison/"):
+            place, _, system = name.removeprefix("comparison/").partition("-")
+            values = means(record, next(iter(record["scores"])))
+            scores[place][system] = sum(values) / len(values)
+    waves, *letters = scores.values()
+    for system in ("maml-plus-plus", "optimization-engine", "meta-sgd"):
+        assert waves[system] < waves["maml"] and all(kind[system] > kind["maml"] for kind in letters)
+    for kind in letters:
+        assert max(kind["lstm-meta-learner"], kind["learned-optimizer"]) < kind["maml"]
+        assert max(kind["maml-first-order"], kind["reptile"]) < kind["nearest-pixels"]
+        assert 0.85 * kind["maml"] < kind["anil"] < kind["maml"] and abs(kind["joint"] - 0.2) < 0.01
+    assert waves["learned-optimizer"] > waves["maml"] > max(waves["anil"], waves["reptile"])
+    assert waves["maml-first-order"] < 1.15 * waves["maml"] and waves["joint"] > 3 * waves["maml"]
