@@ -2,8 +2,8 @@
 
 from comparison_table import beside, markdown, means, spread
 
-from metabook.recipe import Measurement, Published, Recipe
 from metabook.commands.results import recorded
+from metabook.recipe import Measurement, Published, Recipe
 from metabook.recipes import RECIPES
 
 
