@@ -30,6 +30,7 @@ from metabook.registry import build, find, make_tasks
 from metabook.tasks.protocol import Tasks
 
 TUNING_SEED = 20_000  #: of the problems that the rules are tuned on: not those of training, nor of the test
+DIVERGED = 100.0  #: nats: what a mean loss counts as that is not finite, or larger
 Rules = dict[str, tuple[Options, dict[str, list[float]]]]
 
 
@@ -103,7 +104,7 @@ class Contest(NamedTuple):
     steps: int  #: the horizon of training and tuning
     #: label -> (options of the tasks, of learner and rivals): what is scored, without new training or tuning
     settings: dict[str, tuple[Options, Options]]
-    along: bool  #: score the mean loss over all steps, not the loss after the last
+    along: bool  #: score the mean loss over all steps, at most DIVERGED, not the loss after the last
     problems: int  #: to tune on
     test: int
     batch: int
@@ -138,7 +139,7 @@ CONTESTS: dict[str, Contest] = {
         },
         along=True,
         problems=30,
-        test=200,
+        test=80,
         batch=20,
     ),
 }
@@ -152,7 +153,7 @@ def values(learner: MetaLearner, tasks: Tasks, contest: Contest, seed: int, devi
         for _ in range(contest.test // contest.batch):
             problems = tasks.sample(contest.batch, generator)
             if contest.along:
-                mean = learner.adapt(problems.support).losses.mean(1)
+                mean = learner.adapt(problems.support).losses.mean(1).nan_to_num(nan=DIVERGED).clamp(max=DIVERGED)
                 parts.append({"loss": mean, "log_loss": mean.log()})
             else:
                 parts.append(tasks.score(learner, problems))

@@ -8,7 +8,7 @@ import torch
 
 import metabook
 from metabook import optimizers_record
-from metabook.optimizers_record import CONTESTS, Contest, main, powers, record_contest
+from metabook.optimizers_record import CONTESTS, DIVERGED, Contest, main, powers, record_contest, values
 from metabook.recipe import Measurement, Recipe
 from metabook.record import RESULTS, TEST_SEED
 
@@ -49,8 +49,8 @@ def test_every_rule_was_tuned_inside_the_grid_that_is_there_now(name):
         assert tuning["grids"][rule] == grid
         best = tuning["best"][rule]
         assert fixed.items() <= best.items()
-        for option, values in grid.items():
-            assert best[option] == 0 or values[0] < best[option] < values[-1]
+        for option, points in grid.items():
+            assert best[option] == 0 or points[0] < best[option] < points[-1]
 
 
 def test_what_the_book_says_of_the_quadratics():
@@ -113,6 +113,13 @@ def test_a_contest_scores_all_on_the_same_problems(along, tiny, tmp_path, monkey
         found.append(path.losses.mean(1) if along else problems.score(sgd, batch)["loss"])
     row = result["comparison"]["table"]["9 steps in 3"]["SGD"]
     assert row["mean"] == pytest.approx(float(torch.cat(found).mean()), rel=1e-5)
+
+
+def test_a_run_that_diverges_counts_as_a_fixed_loss(tiny):
+    tasks, cpu = metabook.make_tasks("quadratics"), torch.device("cpu")
+    wild = metabook.build("hand-made-optimizer", tasks, rule="sgd", lr=1e6, steps=30, layers=(), bias=False)
+    found = values(wild, tasks, tiny._replace(along=True), 0, cpu)["loss"]
+    assert torch.equal(found, torch.full((20,), DIVERGED, dtype=torch.float64))
 
 
 def test_an_unknown_contest_is_one_line(capsys):
