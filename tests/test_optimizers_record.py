@@ -64,6 +64,18 @@ def test_what_the_book_says_of_the_quadratics():
     assert adam["median"] < learned["median"] and adam["log_mean"] < learned["log_mean"] and adam["wins"] < 0.5
 
 
+def test_what_the_book_says_of_the_network():
+    """Lowest of all over the horizon, twice as long, and with twice the units; level with Adam and behind its falling
+    rate with two layers; far behind Adam with ReLU."""
+    table = load("network-training-learned-optimizer")["comparison"]["table"]
+    means = {label: {rule: row["mean"] for rule, row in rows.items()} for label, rows in table.items()}
+    for label in ("50 steps", "100 steps", "20 units"):
+        assert means[label]["learned"] < 0.9 * min(v for rule, v in means[label].items() if rule != "learned")
+    layers, relu = means["two layers"], means["ReLU"]
+    assert 0.95 < layers["learned"] / layers["Adam"] < 1.05 and layers["Adam, cosine"] < 0.95 * layers["learned"]
+    assert relu["learned"] > 2 * relu["Adam"]
+
+
 def test_powers():
     assert powers(0.1, 0.8, 4) == [0.1, 0.2, 0.4, 0.8]
 
