@@ -65,7 +65,11 @@ def has_convolution(net: nn.Module) -> bool:
 
 def channels(net: nn.Module) -> int:
     """Output channels of the widest convolution, 0 without one."""
-    return max((m.out_channels for m in net.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))), default=0)
+    widest = 0
+    for module in net.modules():  # a plain loop: torch.compile cannot follow max(..., default=0)
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            widest = max(widest, module.out_channels)
+    return widest
 
 
 def uses_batch_statistics(net: nn.Module) -> bool:

@@ -8,8 +8,9 @@ import torch
 
 import metabook
 from metabook import optimizers_record
-from metabook.optimizers_record import CONTESTS, DIVERGED, Contest, main, powers, record_contest, values
+from metabook.optimizers_record import DIVERGED, main, record_contest, values
 from metabook.recipe import Measurement, Recipe
+from metabook.recipes.contests import CONTESTS, Contest, powers
 from metabook.record import RESULTS, TEST_SEED
 
 every = pytest.mark.parametrize("name", CONTESTS)
