@@ -84,8 +84,8 @@ def uses_batch_statistics(net: nn.Module) -> bool:
 def default_chunk(net: nn.Module, x: Tensor) -> int:
     """How many tasks to adapt together: all, but for convolutions on a CPU as many as have 64 channels together.
 
-    Their activations then fit the cache: one task with 64 channels, or four with 16, which is about twice as fast as
-    one after the other.
+    Their activations then fit the cache: one task with 64 channels, or four with 16, which is faster than one after
+    the other.
     """
     if x.device.type != "cpu" or not has_convolution(net):
         return x.shape[0]
