@@ -81,6 +81,7 @@ def test_every_file_is_whole_and_its_recipe_is_unchanged(path):
     assert (result["title"], result["system"], result["tasks"]) == (recipe.title, recipe.system, recipe.tasks)
     assert [result["seed"], *(r["seed"] for r in result["repeats"])] == list(recipe.seeds)
     assert list(result["scores"]) == [test.label for test in recipe.tests]
+    assert result["published"] == [row._asdict() for row in recipe.published]
 
 
 @pytest.mark.parametrize("name", RECIPES)
