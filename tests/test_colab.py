@@ -53,7 +53,8 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     assert "metabook/py.typed" in names
     others = {name for name in names if not name.startswith(("metabook/", "metabook_torch-"))}
     assert not others, f"not ours to install: {sorted(others)}"
-    assert not {name for name in names if "test" in Path(name).name}
+    tests = {name for name in names if "tests" in Path(name).parts or Path(name).name.startswith(("test_", "conftest"))}
+    assert not tests, f"tests in the wheel: {sorted(tests)}"
 
 
 @pytest.fixture(scope="module")
