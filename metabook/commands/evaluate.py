@@ -29,14 +29,16 @@ def add(commands: Any) -> None:
             "metabook evaluate runs/sine --set inner_steps=10",
             "metabook evaluate runs/proto --tasks omniglot --split small1 --held-out small2",
             "metabook evaluate nearest-pixels --tasks glyphs",
+            "metabook evaluate runs/proto --tasks omniglot-challenge",
+            "metabook evaluate runs/proto --tasks omniglot-challenge --set archive=practice.zip",
         ],
     )
     parser.add_argument("place", metavar="RUN", help="a run folder, or a system that needs no training: nearest-pixels")
     parser.add_argument("--tasks", metavar="NAME", help="the run's own test part when not given")
     options.add_task_arguments(parser)
     group = parser.add_argument_group("the evaluation")
-    group.add_argument("--episodes", type=int, default=1000, metavar="N", help="number of tasks, 1000")
-    group.add_argument("--batch", type=int, default=50, metavar="B", help="tasks at a time, 50; bounds the memory")
+    group.add_argument("--episodes", type=int, metavar="N", help="number of tasks; 1000, or each of a fixed set once")
+    group.add_argument("--batch", type=int, metavar="B", help="tasks at a time, 50; bounds the memory")
     group.add_argument("--seed", type=int, default=1, metavar="N", help="fixes the tasks, 1")
     group.add_argument("--json", action="store_true", help="print JSON only")
     options.add_set_argument(group, "an option of the system to change, such as inner_steps=10, or one of the tasks")
@@ -52,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
     of_tasks = {**_inherited(config, name), **options.task_options(name, args), **of_tasks}
     tasks = make_tasks(name, part="test", **of_tasks)
     learner = _learner(args.place, config, tasks, of_system)
-    scores = evaluate(learner, tasks, episodes=args.episodes, batch=args.batch, seed=args.seed, device=args.device)
+    runs = getattr(tasks, "runs", None)  # of a fixed set of tasks, dealt without repetition within a batch
+    episodes, batch = _first(args.episodes, runs, 1000), _first(args.batch, runs, 50)
+    scores = evaluate(learner, tasks, episodes=episodes, batch=batch, seed=args.seed, device=args.device)
     if args.json:
         about = {"run": args.place, "system": config["system"], "options": {**config["options"], **of_system}}
         about |= {"tasks": name, "task_options": of_tasks, "seed": args.seed}
@@ -97,3 +101,8 @@ def _learner(place: str, config: dict[str, Any], tasks: Tasks, of_system: dict[s
 def _described(of_tasks: dict[str, Any]) -> str:
     parts = [f"{of_tasks[k]}-{word}" for k, word in (("way", "way"), ("shots", "shot")) if of_tasks.get(k) is not None]
     return ": " + " ".join(parts) if parts else ""
+
+
+def _first(*values: int | None) -> int:
+    """The first that is given."""
+    return next(value for value in values if value is not None)

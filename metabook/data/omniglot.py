@@ -7,8 +7,6 @@ downloaded, checked and kept. small1 and small2 are the two official small backg
 
 from __future__ import annotations
 
-import re
-
 import torch
 
 from metabook.checks import check_choice
@@ -16,7 +14,6 @@ from metabook.data.archive import Archive
 from metabook.data.class_images import ClassImages
 from metabook.data.download import RemoteFile, fetch
 from metabook.data.pixels import area_average
-from metabook.episode import Episode, Examples
 
 SIZE, OFFICIAL_SIZE = 28, 105  # pixels
 RUNS = 20
@@ -83,40 +80,16 @@ def held_out(split: str, held_out: str) -> ClassImages:
 
     Raises ValueError if there is none, and what ``load`` raises.
     """
+    return load(held_out).select_groups(new_alphabets(split, held_out))
+
+
+def new_alphabets(split: str, held_out: str) -> list[str]:
+    """The names of the alphabets that ``held_out`` has and ``split`` does not.
+
+    Raises ValueError if there is none, and what ``load`` raises.
+    """
     known = load(split).group_names
-    other = load(held_out)
-    new = [name for name in other.group_names if name not in known]
+    new = [name for name in load(held_out).group_names if name not in known]
     if not new:
         raise ValueError(f"held_out: {held_out!r} given; it has no alphabet that {split} does not have")
-    return other.select_groups(new)
-
-
-def load_challenge() -> Episode:
-    """The official one-shot test: 20 runs of 20-way 1-shot with 20 queries, all of one alphabet.
-
-    An episode of B = 20 tasks, run 1 first; support and query x [20, 20, 1, 28, 28] in [0, 1], support y 0..19.
-
-    Lake et al. (2015); the training images of a run were drawn by one person, the test images by another.
-    Raises what ``load`` raises.
-    """
-    with Archive(fetch(FILES["challenge"])) as archive:
-        lists = [path for path in archive.files("class_labels.txt") if re.fullmatch(r"run\d\d", path.parent.name)]
-        if len(lists) != RUNS:
-            raise ValueError(
-                f"{archive.path}: {len(lists)} runs found, {RUNS} are needed; the archive has another layout"
-            )
-        support_x, query_x, query_y = [], [], []
-        for path in lists:
-            top = path.parent.parent  # the lines are paths from here: test image, training image of its class
-            lines = [
-                line.split() for line in archive.read(path).decode("ascii", "replace").splitlines() if line.strip()
-            ]
-            classes = sorted({line[-1] for line in lines})
-            if any(len(line) != 2 for line in lines) or len(lines) != 20 or len(classes) != 20:
-                raise ValueError(f"{archive.path}: {path} does not pair 20 test images with 20 classes")
-            support_x += [archive.drawing(top / name, size=OFFICIAL_SIZE) for name in classes]
-            query_x += [archive.drawing(top / test, size=OFFICIAL_SIZE) for test, _ in lines]
-            query_y.append([classes.index(name) for _, name in lines])
-    shape = (RUNS, 20, 1, SIZE, SIZE)
-    x = [area_average(torch.stack(drawn), SIZE).view(shape) / 255 for drawn in (support_x, query_x)]
-    return Episode(Examples(x[0], torch.arange(20).repeat(RUNS, 1)), Examples(x[1], torch.tensor(query_y)))
+    return new

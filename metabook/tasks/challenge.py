@@ -1,12 +1,15 @@
-"""The official Omniglot one-shot test as tasks."""
+"""The Omniglot one-shot test as tasks."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 from torch import Tensor
 
 from metabook.checks import check_count
-from metabook.data import omniglot
+from metabook.data.challenge import WAY, load_challenge
+from metabook.data.omniglot import SIZE
 from metabook.episode import Episode, Examples
 from metabook.learner import MetaLearner
 from metabook.likelihood import Classification, Likelihood
@@ -14,22 +17,25 @@ from metabook.tasks.protocol import score_predictions
 
 
 class OmniglotChallenge:
-    """The 20 runs of the Omniglot one-shot test: 20-way 1-shot within one alphabet, 20 queries a run.
+    """The runs of the Omniglot one-shot test: 20-way 1-shot within one alphabet, 20 queries a run.
 
     Lake, Salakhutdinov, Tenenbaum (2015). The runs are fixed: ``sample`` shuffles them and deals without replacement,
-    so that 20 tasks are every run once and 20 k tasks every run k times. Score 20 tasks in one batch: more of them
-    only repeat the same runs and make the interval look too narrow. The published error rate is 1 - accuracy.
+    so that as many tasks as there are runs are every run once. Score them in one batch: more of them only repeat the
+    same runs and make the interval look too narrow. The published error rate is 1 - accuracy.
 
-    Raises what ``metabook.data.omniglot.load_challenge`` raises.
+    archive: a zip file of the official layout, such as ``metabook.data.challenge.write_practice_runs`` makes; the 20
+        official runs when None.
+
+    Raises what ``metabook.data.challenge.load_challenge`` raises.
     """
 
-    way, shots, queries = 20, 1, 1
-    runs = omniglot.RUNS  #: how many tasks there are
+    way, shots, queries = WAY, 1, 1
 
-    def __init__(self) -> None:
-        self.likelihood: Likelihood = Classification(20)
-        self.x_shape: tuple[int, ...] = (1, omniglot.SIZE, omniglot.SIZE)
-        self.episode = omniglot.load_challenge()  #: all runs in their official order
+    def __init__(self, archive: str | os.PathLike[str] | None = None) -> None:
+        self.likelihood: Likelihood = Classification(WAY)
+        self.x_shape: tuple[int, ...] = (1, SIZE, SIZE)
+        self.episode = load_challenge(archive)  #: all runs in their order
+        self.runs = len(self.episode.support.y)  #: how many tasks there are
 
     def sample(self, n: int, generator: torch.Generator) -> Episode:
         """n of the runs, each once before any comes again, on the generator's device."""

@@ -86,11 +86,14 @@ def omniglot_tasks(
     )
 
 
-def challenge_tasks(part: str) -> OmniglotChallenge:
-    """The 20 official one-shot runs. Raises ValueError unless ``part`` is test: nothing may be trained on them."""
+def challenge_tasks(part: str, *, archive: str | None = None) -> OmniglotChallenge:
+    """The 20 official one-shot runs, or those of another archive of the same layout.
+
+    Raises ValueError unless ``part`` is test: nothing may be trained on them.
+    """
     if part != "test":
         raise ValueError(f"part: {part!r} given; the challenge is a test, train on omniglot instead")
-    return OmniglotChallenge()
+    return OmniglotChallenge(archive)
 
 
 def folder_tasks(

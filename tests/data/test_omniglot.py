@@ -1,5 +1,6 @@
 """Omniglot from zip files of the official layout, made here; the real ones where METABOOK_DATA has them."""
 
+import functools
 import hashlib
 import io
 import zipfile
@@ -11,18 +12,21 @@ import torch
 from PIL import Image
 
 from metabook.checks import check_episode
-from metabook.data import omniglot
+from metabook.data import challenge, omniglot
 from metabook.data.download import RemoteFile, find
+from metabook.data.pixels import area_average
 from metabook.likelihood import Classification
+from metabook.registry import make_tasks
 from metabook.tasks import OmniglotChallenge, Tasks
 
 
 def drawing(seed, size=105):
-    """PNG bytes of a two-colour page: white, with a dark block whose place depends on the seed."""
+    """PNG bytes of a two-colour page: white, with a dark block and a dot whose places depend on the seed."""
     page = np.full((size, size), 255, np.uint8)
     rng = np.random.default_rng(seed)
     row, column = rng.integers(10, 80, 2)
     page[row : row + 15, column : column + 15] = 0
+    page[rng.integers(9), rng.integers(size)] = 0
     out = io.BytesIO()
     Image.fromarray(page).convert("1").save(out, "PNG")
     return out.getvalue(), page
@@ -108,7 +112,7 @@ def runs(count=20, lines=20):
 def test_challenge_pairs_items_with_their_class(place):
     """In this archive a test item is the very image of its class, so the pairing can be seen."""
     place("challenge", runs())
-    episode = check_episode(omniglot.load_challenge(), Classification(20), (1, 28, 28))
+    episode = check_episode(challenge.load_challenge(), Classification(20), (1, 28, 28))
     assert episode.support.y.tolist() == [list(range(20))] * 20
     for task in range(20):
         assert sorted(episode.query.y[task].tolist()) == list(range(20))
@@ -176,7 +180,78 @@ def test_bad_archive(place, content, message):
 def test_bad_challenge(place, members, message):
     place("challenge", members)
     with pytest.raises(ValueError, match=message):
-        omniglot.load_challenge()
+        challenge.load_challenge()
+
+
+@functools.cache
+def small_pictures():
+    """The pixels of each drawing of ``alphabets`` as they come out, and its name."""
+    made = alphabets("top", Large=23, Huge=21)
+    pages = [255 - np.asarray(Image.open(io.BytesIO(content)).convert("L")) for content in made.values()]
+    small = area_average(torch.from_numpy(np.stack(pages)), 28)
+    return {page.numpy().tobytes(): name for page, name in zip(small, made, strict=True)}
+
+
+def by_person(x):
+    """Alphabet, character and drawing of an image [1, 28, 28]."""
+    return small_pictures()[(x * 255).round().to(torch.uint8).numpy().tobytes()].split("/")[1:]
+
+
+@pytest.fixture
+def practice(place):
+    """The place of practice runs; small2 has two new alphabets with 20 characters and one with less."""
+    place("small1", alphabets("top", Latin=2))
+    place("small2", alphabets("top", Latin=2, Large=23, Huge=21, Tiny=3))
+    return challenge.write_practice_runs
+
+
+def test_practice_runs_are_of_the_official_kind(practice, tmp_path):
+    """One person has drawn all classes of a run, another all its queries; all of one new alphabet, which take turns."""
+    path = practice(tmp_path / "practice.zip", runs=3)
+    episode = check_episode(challenge.load_challenge(path), Classification(20), (1, 28, 28))
+    assert len(episode.support.y) == 3
+    for task, alphabet in enumerate(("Huge", "Large", "Huge")):
+        shown = [by_person(x) for x in episode.support.x[task]]
+        asked = [by_person(x) for x in episode.query.x[task]]
+        assert {name for name, _, _ in shown + asked} == {alphabet}
+        assert len({c for _, c, _ in shown}) == 20
+        assert [c for _, c, _ in asked] == [shown[y][1] for y in episode.query.y[task].tolist()]
+        (one,), (other,) = {d for _, _, d in shown}, {d for _, _, d in asked}
+        assert one != other
+    assert episode.query.y[0].tolist() != episode.query.y[2].tolist()
+
+
+def test_the_same_seed_gives_the_same_file(practice, tmp_path):
+    paths = [practice(tmp_path / f"{i}.zip", runs=2, seed=seed) for i, seed in enumerate((0, 0, 1))]
+    contents = [path.read_bytes() for path in paths]
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_practice_runs_as_tasks(practice, tmp_path):
+    """A hundred and one runs: their names have two and three digits, and their order is that of the numbers."""
+    path = practice(tmp_path / "practice.zip", runs=101)
+    tasks = make_tasks("omniglot-challenge", part="test", archive=str(path))
+    assert tasks.runs == 101
+    names = zipfile.ZipFile(path).namelist()
+    assert "run09/class_labels.txt" in names and "run101/class_labels.txt" in names
+    first = make_tasks("omniglot-challenge", part="test", archive=str(practice(tmp_path / "first.zip", runs=3)))
+    assert torch.equal(tasks.episode.support.x[:3], first.episode.support.x)
+
+
+def test_no_practice_without_a_large_new_alphabet(place, tmp_path):
+    place("small1", alphabets("top", Latin=2))
+    place("small2", alphabets("top", Latin=2, Tiny=3))
+    with pytest.raises(ValueError, match="held_out: 'small2' given; its new alphabets, Tiny, have too few characters"):
+        challenge.write_practice_runs(tmp_path / "practice.zip")
+    assert not (tmp_path / "practice.zip").exists()
+
+
+def test_an_archive_that_is_none(place, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"archive: .*none\.zip given; there is no such file"):
+        challenge.load_challenge(tmp_path / "none.zip")
+    (tmp_path / "empty.zip").write_bytes(packed({"readme.txt": b""}))
+    with pytest.raises(ValueError, match="0 runs found, at least one is needed"):
+        challenge.load_challenge(tmp_path / "empty.zip")
 
 
 def test_unknown_split():
