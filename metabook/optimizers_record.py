@@ -24,7 +24,8 @@ from metabook.learner import MetaLearner
 from metabook.optimization import tune
 from metabook.recipes import RECIPES
 from metabook.recipes.contests import CONTESTS, Contest
-from metabook.record import RESULTS, TEST_SEED, _trained, record
+from metabook.recipes.training import train_recipe
+from metabook.record import RESULTS, TEST_SEED, record
 from metabook.registry import build, find, make_tasks
 from metabook.tasks.protocol import Tasks
 
@@ -103,7 +104,7 @@ def record_contest(
     find("contest", name, CONTESTS)
     path = record(name, results=results, folder=folder, device=device)
     seed = RECIPES[name].seeds[0]
-    learner, _ = _trained(RECIPES[name], seed, Path(folder) / name / f"seed-{seed}", device)
+    learner, _ = train_recipe(RECIPES[name], Path(folder) / name / f"seed-{seed}", seed=seed, device=device)
     content = json.loads(path.read_text(encoding="utf-8"))
     content["comparison"] = compare(name, learner, seed, pick_device(device))
     return write_json(path, content)

@@ -15,6 +15,12 @@ class Measurement(NamedTuple):
     options: Options = {}  #: of the system, such as ``inner_steps``
     episodes: int = 2000
     batch: int = 100
+    views: int = 0  #: distorted copies of a task to average over (``metabook.views``); 0: the task as it is
+
+    def settings(self) -> Options:
+        """What is special about it, as plain values."""
+        views = {"views": self.views} if self.views else {}
+        return {**self.task_options, **self.options, **views, "episodes": self.episodes}
 
 
 class Published(NamedTuple):
@@ -57,5 +63,5 @@ class Recipe(NamedTuple):
             "train_options": self.train_options,
             "training": list(self.training),
             "validated": self.validated,
-            "tests": {t.label: {**t.task_options, **t.options, "episodes": t.episodes} for t in self.tests},
+            "tests": {t.label: t.settings() for t in self.tests},
         }

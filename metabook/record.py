@@ -26,12 +26,13 @@ from metabook.files import write_json
 from metabook.learner import MetaLearner
 from metabook.recipe import Measurement, Recipe
 from metabook.recipes import RECIPES
+from metabook.recipes.training import train_recipe
 from metabook.registry import build, find, make_tasks
-from metabook.training import train
+from metabook.tasks.distort import Distort
+from metabook.views import Views
 
 RESULTS = Path(__file__).parent / "results"
 TEST_SEED = 10_000  #: the test tasks of seed s are drawn with TEST_SEED + s, far from the seeds of training
-PHASE_SEED = 1_000  #: phase i of training draws its tasks with seed s + PHASE_SEED * i
 
 
 def record(
@@ -61,7 +62,7 @@ def measure(name: str, recipe: Recipe, folder: str | os.PathLike[str], *, device
     """
     runs = []
     for seed in recipe.seeds:
-        learner, seconds = _trained(recipe, seed, Path(folder) / f"seed-{seed}", device)
+        learner, seconds = train_recipe(recipe, Path(folder) / f"seed-{seed}", seed=seed, device=device)
         scores = Scores({test.label: _score(recipe, test, learner, seed, device) for test in recipe.tests})
         runs.append({"seed": seed, "minutes": round(seconds / 60, 2), "scores": scores.summary()})
     return {
@@ -80,35 +81,11 @@ def measure(name: str, recipe: Recipe, folder: str | os.PathLike[str], *, device
     }
 
 
-def _trained(recipe: Recipe, seed: int, folder: Path, device: str | None) -> tuple[MetaLearner, float]:
-    tasks = make_tasks(recipe.tasks, part="train", **recipe.task_options | recipe.train_options)
-    options = recipe.options
-    learner = build(recipe.system, tasks, seed=seed, **options)
-    validation = make_tasks(recipe.tasks, part="validation", **recipe.task_options) if recipe.validated else None
-    seconds = 0.0
-    for i, (phase, changed) in enumerate(recipe.phases()):
-        if changed:
-            weights, options = learner.state_dict(), options | changed
-            learner = build(recipe.system, tasks, seed=seed, **options)
-            learner.load_state_dict(weights)
-        history = train(
-            learner,
-            tasks,
-            validation=validation,
-            seed=seed + PHASE_SEED * i,
-            device=device,
-            out=folder / f"phase-{i}",
-            resume=True,
-            **phase,
-        )
-        seconds += history.seconds
-    return learner, seconds
-
-
 def _score(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, device: str | None) -> Score:
     tasks = make_tasks(recipe.tasks, part="test", **recipe.task_options | test.task_options)
     tester = build(recipe.system, tasks, **recipe.options | test.options)
     tester.load_state_dict(learner.state_dict())
+    tester = Views(tester, Distort(), copies=test.views) if test.views else tester
     scores = evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
     return next(iter(scores.values()))
 

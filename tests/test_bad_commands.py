@@ -27,7 +27,23 @@ TRAIN = ["train", "maml", "--tasks", "sinusoids", "--steps", "1", "--batch", "2"
 COMMANDS = {
     "an unknown command": (["trian"], "invalid choice: 'trian'"),
     "an unknown flag": ([*TRAIN, "--stepps", "3"], "--stepps"),
-    "no tasks": (["train", "maml"], "required: --tasks"),
+    "no tasks": (["train", "maml"], "--tasks: needed, unless --recipe says it"),
+    "no system": (["train", "--tasks", "sinusoids"], "SYSTEM: needed, unless --recipe says it"),
+    "an unknown recipe": (["train", "--recipe", "sinusoid-mamml"], "did you mean sinusoid-maml"),
+    "a recipe and what it decides": (
+        ["train", "maml", "--recipe", "sinusoid-maml", "--steps", "3", "--set", "inner_lr=1"],
+        "system, --steps, --set: given with --recipe sinusoid-maml, which decides it; leave it out",
+    ),
+    "a recipe without training": (
+        ["train", "--recipe", "glyphs-nearest-pixels"],
+        "--recipe: glyphs-nearest-pixels trains nothing; metabook evaluate nearest-pixels scores it",
+    ),
+    "an option that the recipe's tasks do not have": (
+        ["train", "--recipe", "sinusoid-maml", "--way", "5"],
+        "--way: sinusoids has no such option",
+    ),
+    "views of vectors": (["evaluate", "RUN", "--views", "4"], r"--views: inputs of shape \[1\] are no images"),
+    "no views": (["evaluate", "nearest-pixels", "--tasks", "glyphs", "--views", "0"], "copies: 0 given; at least 1"),
     "text as a count": ([*TRAIN, "--batch", "many"], "--batch: invalid int value: 'many'"),
     "a negative count": ([*TRAIN, "--steps", "-5"], "steps: -5 given; at least 1"),
     "no shots": ([*TRAIN, "--shot", "0"], "shots: 0 given; at least 1"),

@@ -7,10 +7,14 @@ import json
 import pytest
 import torch
 
+import metabook
 from metabook.cli import main, make_parser
 from metabook.commands.results import describe, recorded
 from metabook.likelihood import Classification
+from metabook.recipe import Measurement, Recipe
+from metabook.recipes import RECIPES
 from metabook.registry import SYSTEMS
+from metabook.runs import load_learner
 
 QUICK = ["--steps", "2", "--batch", "2", "--device", "cpu"]
 
@@ -211,3 +215,41 @@ def test_data_list_says_where_every_file_is_or_belongs(tmp_path, monkeypatch, ca
 
 def test_data_fetch_of_the_glyphs_has_nothing_to_do(capsys):
     assert "comes with the package" in out_of(capsys, "data", "fetch", "glyphs")
+
+
+def test_a_recipe_makes_a_run_like_any_other(tmp_path, monkeypatch, capsys):
+    """Two phases from the command line give the weights of two calls of train; the run is scored, and resumed."""
+    phases = ({"steps": 3, "batch": 2}, {"steps": 2, "batch": 2, "lr": 1e-4})
+    tiny = Recipe(
+        "tiny",
+        "prototypical",
+        "clusters",
+        (Measurement("accuracy"),),
+        training=phases,
+        task_options={"shots": 2},
+        train_options={"way": 7},
+    )
+    monkeypatch.setitem(RECIPES, "tiny", tiny)
+    command = ["train", "--recipe", "tiny", "--seed", "3", "--device", "cpu", "--out", tmp_path / "run"]
+    assert f"test it:   metabook evaluate {tmp_path / 'run'}" in out_of(capsys, *command)
+    tasks = metabook.make_tasks("clusters", shots=2, way=7)
+    learner = metabook.build("prototypical", tasks, seed=3)
+    for i, phase in enumerate(phases):
+        metabook.train(learner, tasks, seed=3 + 1000 * i, device="cpu", progress="none", **phase)
+    made = load_learner(tmp_path / "run").state_dict()
+    assert all(torch.equal(made[name], value) for name, value in learner.state_dict().items())
+    shown = json.loads(out_of(capsys, "evaluate", tmp_path / "run", "--episodes", "20", "--json", "--device", "cpu"))
+    assert shown["task_options"] == {"shots": 2} and shown["scores"]["accuracy"]["n"] == 20
+    assert "not empty; add --resume" in error_of(capsys, *command)
+    assert "done in" in out_of(capsys, *command, "--resume")
+    again = ["train", "prototypical", "--tasks", "clusters", "--resume", "--out", tmp_path / "run"]
+    assert "was made by --recipe tiny; give that again" in error_of(capsys, *again)
+
+
+def test_views_are_averaged(capsys):
+    """On distorted copies of its images the nearest mean of pixels answers otherwise, and every task is scored."""
+    command = ["evaluate", "nearest-pixels", "--tasks", "glyphs", "--episodes", "20", "--json", "--device", "cpu"]
+    plain, views = (json.loads(out_of(capsys, *command, *more)) for more in ((), ("--views", "4")))
+    assert (plain["views"], views["views"]) == (None, 4)
+    assert plain["scores"]["accuracy"]["n"] == views["scores"]["accuracy"]["n"] == 20
+    assert plain["scores"]["nll"] != views["scores"]["nll"]

@@ -11,7 +11,7 @@ import pytest
 import metabook
 from metabook import record
 from metabook.recipe import Measurement, Published, Recipe
-from metabook.recipes import RECIPES
+from metabook.recipes import RECIPES, training
 from metabook.registry import SYSTEMS, TASKS
 
 FILES = sorted(record.RESULTS.rglob("*.json"))
@@ -140,7 +140,7 @@ def test_options_that_change_between_phases_stay_changed_and_the_score_is_by_the
 
 def test_minutes_are_those_of_all_phases_of_the_first_seed(tiny, tmp_path, monkeypatch):
     seconds = iter((60.0, 30.0, 600.0, 6.0))
-    monkeypatch.setattr(record, "train", lambda *args, **options: metabook.History(seconds=next(seconds)))
+    monkeypatch.setattr(training, "train", lambda *args, **options: metabook.History(seconds=next(seconds)))
     result = record.measure("tiny", TINY, tmp_path, device="cpu")
     assert result["minutes"] == 1.5 and result["repeats"][0]["minutes"] == 10.1
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metabook.checks import check_count, check_positive
-from metabook.commands import options
+from metabook.commands import options, recipe
 from metabook.device import pick_device
 from metabook.registry import SYSTEMS, build, find, make_tasks
 from metabook.runs import CHECKPOINT, CONFIG, HISTORY, make_config, read_config, write_config
@@ -42,10 +42,14 @@ def add(commands: Any) -> None:
             "metabook train maml --tasks omniglot --split small1 --held-out small2 --set inner_steps=5",
             "metabook train prototypical --tasks folder:my_images --way 3 --shot 2",
             "metabook train prototypical --tasks glyphs --out runs/proto --resume",
+            "metabook train --recipe glyphs-prototypical --out runs/recorded",
         ],
     )
-    parser.add_argument("system", metavar="SYSTEM", help="one of " + ", ".join(SYSTEMS))
-    parser.add_argument("--tasks", required=True, metavar="NAME", help="one of " + ", ".join(TASKS) + "; folder:PATH")
+    parser.add_argument("system", nargs="?", metavar="SYSTEM", help="one of " + ", ".join(SYSTEMS))
+    parser.add_argument("--tasks", metavar="NAME", help="one of " + ", ".join(TASKS) + "; folder:PATH")
+    parser.add_argument(
+        "--recipe", metavar="NAME", help="train as a recorded experiment does; metabook results lists them"
+    )
     options.add_task_arguments(parser)
     group = parser.add_argument_group("the training")
     group.add_argument("--steps", type=int, metavar="N", help="meta-updates; some minutes on two cores when not given")
@@ -67,6 +71,11 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and say where the result is and what to do with it."""
+    if args.recipe is not None:
+        return recipe.run(args)
+    if args.system is None or args.tasks is None:
+        missing = "SYSTEM" if args.system is None else "--tasks"
+        raise ValueError(f"{missing}: needed, unless --recipe says it; see metabook train --help")
     name = options.task_name(args.tasks)
     of_system, of_tasks = options.settings(args.set, args.system, name)
     of_tasks = {**options.task_options(name, args), **of_tasks}
@@ -156,6 +165,8 @@ def _resumed(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
         config = read_config(folder)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"--resume: no run in {folder}; leave out --resume to start one") from error
+    if "recipe" in config["training"]:
+        raise ValueError(f"--resume: {folder} was made by --recipe {config['training']['recipe']}; give that again")
     asked, then = _flat(given), _flat(config)
     different = [
         f"{key} was {then.get(key)}, now {value}"
