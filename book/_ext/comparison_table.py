@@ -41,12 +41,17 @@ def markdown(records: dict[str, dict[str, Any]]) -> list[str]:
     systems: dict[str, dict[str, dict[str, Any]]] = {}
     for name, record in records.items():
         place, _, system = name.partition("-")
-        places.setdefault(place, list(record["scores"]))
+        known = places.setdefault(place, [])
+        known += [score for score in record["scores"] if score not in known]
         systems.setdefault(system, {})[place] = record
     heads = [f"{place}: {score}" for place, scores in places.items() for score in scores]
     lines = [f"| system | {' | '.join(map(cell, heads))} |", f"|:--|{'--:|' * len(heads)}"]
     for system, row in systems.items():
-        values = [spread(means(row[p], s)) if p in row else "" for p, scores in places.items() for s in scores]
+        values = [
+            spread(means(row[p], s)) if p in row and s in row[p]["scores"] else ""
+            for p, scores in places.items()
+            for s in scores
+        ]
         lines.append(f"| {system} | {' | '.join(map(cell, values))} |")
     return lines
 

@@ -1,8 +1,9 @@
-"""What every system is compared with: joint training, and the exact optima of the tasks that have one."""
+"""What every system is compared with: joint training, distances of pixels, and the exact optima of some tasks."""
 
 from metabook.baselines.clusters import BayesClusters
 from metabook.baselines.gaussian_process import ExactGP
+from metabook.baselines.hausdorff import ModifiedHausdorff
 from metabook.baselines.joint import Joint
 from metabook.baselines.linear import BayesLinear
 
-__all__ = ["BayesClusters", "BayesLinear", "ExactGP", "Joint"]
+__all__ = ["BayesClusters", "BayesLinear", "ExactGP", "Joint", "ModifiedHausdorff"]

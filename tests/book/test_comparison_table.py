@@ -29,6 +29,17 @@ def test_rows_are_systems_and_what_is_not_recorded_is_empty():
     ]
 
 
+def test_a_score_that_only_some_systems_have_is_empty_for_the_others():
+    more = record(0.5)
+    more["scores"]["20-way"] = {"mean": 0.25, "interval": 0.1, "n": 9}
+    assert markdown({"glyphs-snail": record(0.125), "glyphs-matching": more}) == [
+        "| system | glyphs: mse | glyphs: 20-way |",
+        "|:--|--:|--:|",
+        "| snail | 0.125 |  |",
+        "| matching | 0.500 | 0.250 |",
+    ]
+
+
 def test_published_numbers_stand_below_with_source_and_difference():
     published = (Published("A | B", "99 %", "a paper", "everything"), Published("A", "98 %", "another", "nothing"))
     tests = (Measurement("accuracy"),)
