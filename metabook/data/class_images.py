@@ -72,6 +72,16 @@ class ClassImages(NamedTuple):
             self.group_names,
         )
 
+    def mirrored(self) -> ClassImages:
+        """The images and their mirror images, left for right, each mirrored class a class of its own."""
+        return ClassImages(
+            torch.cat([self.images, self.images.flip(-1)]),
+            torch.cat([self.labels, self.labels + len(self.names)]),
+            self.names + [f"{name} mirrored" for name in self.names],
+            self.groups.repeat(2),
+            self.group_names,
+        )
+
 
 def concatenate(sets: Sequence[ClassImages]) -> ClassImages:
     """All classes of all sets, one after the other; groups of the same name become one group.

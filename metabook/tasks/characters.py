@@ -58,12 +58,14 @@ def omniglot_tasks(
     split: str = "background",
     held_out: str = "evaluation",
     rotations: bool = True,
+    flips: bool = False,
     distort: bool = False,
 ) -> FewShot:
     """Handwritten letters: train and validation from ``split``, test from the alphabets that only ``held_out`` has.
 
     rotations: training characters turned by 90, 180 and 270 degrees count as characters of their own (Santoro et al.
-        2016); test characters are never turned. distort: distort the training images at random.
+        2016); test characters are never turned. flips: mirror images count as characters of their own too.
+    distort: distort the training images at random.
     """
     if part == "test":
         data = omniglot.held_out(split, held_out)
@@ -74,6 +76,8 @@ def omniglot_tasks(
     training = part == "train"
     if training and rotations:
         data = data.rotated()
+    if training and flips:
+        data = data.mirrored()
     return FewShot(
         data.images,
         data.labels,

@@ -40,6 +40,16 @@ def test_rotated_turns_are_classes_of_their_own_with_their_group():
     assert len(made().rotated(2).names) == 6
 
 
+def test_mirror_images_are_classes_of_their_own_with_their_group():
+    data, both = made(), made().mirrored()
+    assert both.names == ["a", "b", "c", "a mirrored", "b mirrored", "c mirrored"]
+    n = len(data.images)
+    assert both.labels.tolist() == [*data.labels.tolist(), *(y + 3 for y in data.labels.tolist())]
+    assert torch.equal(both.images[:n], data.images) and torch.equal(both.images[n:].flip(-1), data.images)
+    assert both.groups.tolist() == 2 * data.groups.tolist() and both.group_names == data.group_names
+    assert not torch.equal(both.images[n:], data.images)
+
+
 def test_concatenate_keeps_classes_apart_and_joins_groups_of_one_name():
     joined = concatenate([made(), made(names=("d",), groups=(0,), group_names=("h",))])
     assert joined.names == ["a", "b", "c", "d"] and joined.group_names == ["g", "h"]

@@ -254,6 +254,23 @@ def test_an_archive_that_is_none(place, tmp_path):
         challenge.load_challenge(tmp_path / "empty.zip")
 
 
+def test_rotations_and_flips_are_training_classes_only(place):
+    """Of nine Latin characters two are kept for validation: 7 for training, 4 x 7 with turns, 8 x 7 with mirrors."""
+    place("small1", alphabets("top", Latin=9))
+    place("small2", alphabets("top", Latin=9, Greek=4))
+    classes = {
+        (part, rotations, flips): make_tasks(
+            "omniglot", part=part, split="small1", held_out="small2", way=2, queries=1, rotations=rotations, flips=flips
+        ).classes
+        for part in ("train", "validation", "test")
+        for rotations in (False, True)
+        for flips in (False, True)
+    }
+    assert [classes["train", r, f] for r in (False, True) for f in (False, True)] == [7, 14, 28, 56]
+    assert {classes["validation", r, f] for r in (False, True) for f in (False, True)} == {2}
+    assert {classes["test", r, f] for r in (False, True) for f in (False, True)} == {4}
+
+
 def test_unknown_split():
     with pytest.raises(ValueError, match="split: 'small3' given; allowed are background, evaluation, small1, small2"):
         omniglot.load("small3")
