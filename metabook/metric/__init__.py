@@ -2,5 +2,6 @@
 
 from metabook.metric.matching import MatchingNet
 from metabook.metric.prototypical import ProtoNet
+from metabook.metric.relation import RelationNet
 
-__all__ = ["MatchingNet", "ProtoNet"]
+__all__ = ["MatchingNet", "ProtoNet", "RelationNet"]

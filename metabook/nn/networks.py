@@ -49,6 +49,18 @@ class MLP(nn.Module):
         return self.layers[-1](x)
 
 
+def after_convolution(width: int, norm: str, *, pool: bool = True) -> list[nn.Module]:
+    """What follows the convolution in a block: the norm (one of ``NORMS``), max-pooling if ``pool``, ReLU."""
+    layers: list[nn.Module] = []
+    if norm == "batch":
+        layers.append(TaskBatchNorm(width))
+    elif norm == "group":
+        layers.append(GroupNorm(8 if width % 8 == 0 else 1, width))
+    if pool:
+        layers.append(MaxPool2d())
+    return [*layers, nn.ReLU()]  # ReLU and pooling commute; so it is a quarter of the work
+
+
 class Conv4(nn.Module):
     """Four blocks of convolution 3x3, norm, ReLU, max-pool, then a linear head if ``outputs`` is given.
 
@@ -80,11 +92,7 @@ class Conv4(nn.Module):
         layers: list[nn.Module] = []
         for i in range(check_count("blocks", blocks)):
             layers.append(Conv2d(channels if i == 0 else width, width, 3, padding=1))
-            if norm == "batch":
-                layers.append(TaskBatchNorm(width))
-            elif norm == "group":
-                layers.append(GroupNorm(8 if width % 8 == 0 else 1, width))
-            layers += [MaxPool2d(), nn.ReLU()]  # ReLU and pooling commute; so it is a quarter of the work
+            layers += after_convolution(width, norm)
         self.features = nn.Sequential(*layers)
         self.size_out = width * (size // 2**blocks) ** 2  #: number of features
         self.head = Linear(self.size_out, outputs) if outputs is not None else nn.Identity()

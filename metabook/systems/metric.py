@@ -6,7 +6,9 @@ import torch
 
 from metabook.likelihood import Classification
 from metabook.mapping import run
-from metabook.metric import MatchingNet, ProtoNet
+from metabook.metric import MatchingNet, ProtoNet, RelationNet
+from metabook.nn import FeatureMaps
+from metabook.nn.relation_module import compare_maps, compare_vectors
 from metabook.systems.entry import Shape, System, network
 
 
@@ -43,6 +45,17 @@ def _matching_full_context(
     return MatchingNet(net, likelihood, scale=scale, full_context=True, features=features, steps=steps)
 
 
+def _relation(
+    x_shape: Shape, likelihood: Classification, *, width: int | None = None, norm: str = "batch", loss: str = "mse"
+) -> RelationNet:
+    if len(x_shape) == 3:
+        width, size = 64 if width is None else width, min(x_shape[1:])
+        body = FeatureMaps(x_shape[0], width=width, size=size, norm=norm)
+        return RelationNet(body, compare_maps(width, size // 4, norm=norm), likelihood, loss=loss)
+    relation = compare_vectors(64, 40 if width is None else width)
+    return RelationNet(network(x_shape, None, width=width, norm=norm), relation, likelihood, loss=loss)
+
+
 SYSTEMS: dict[str, System] = {
     "prototypical": System(
         _prototypical, "metric", "snell2017prototypical", "the nearest class mean in a learned space", (Classification,)
@@ -56,5 +69,8 @@ SYSTEMS: dict[str, System] = {
         "vinyals2016matching",
         "a vote by similarity, of embeddings that see the whole support set",
         (Classification,),
+    ),
+    "relation": System(
+        _relation, "metric", "sung2018relation", "a network that learns what alike means", (Classification,)
     ),
 }
