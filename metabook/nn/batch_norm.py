@@ -37,6 +37,17 @@ def _wide(c: Tensor) -> Tensor:
     return c[:, None, None]
 
 
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each channel, [C] each, added up image by image.
+
+    On a CPU ``native_batch_norm`` adds up the values of a channel of channels-last images one after the other in one
+    float32: with 100,000 of them its result is wrong by a part in a thousand. Sums of images, then of their sums, are
+    right to six digits.
+    """
+    mean = x.mean((2, 3)).mean(0)
+    return mean, (x - _wide(mean)).square_().mean((2, 3)).mean(0)
+
+
 def _derivative(g: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float) -> tuple[Tensor, ...]:
     """Gradients for x, weight and bias from the gradient g for y, given the saved mean and r = 1 / sqrt(var + eps)."""
     return torch.ops.aten.native_batch_norm_backward(g, x, weight, None, None, mean, r, True, eps, [True] * 3)
@@ -45,7 +56,11 @@ def _derivative(g: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, e
 class _Normalise(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        y, mean, r = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
+        if x.device.type == "cpu":
+            mean, variance = _moments(x)
+            y, r = F.batch_norm(x, mean, variance, weight, bias, eps=eps), (variance + eps).rsqrt()
+        else:
+            y, mean, r = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
         ctx.save_for_backward(x, weight, mean, r)
         ctx.eps = eps
         return y

@@ -194,6 +194,23 @@ def test_own_batch_norm_is_torchs(device):
     close(batch_norm(x, weight, bias, 1e-3), F.batch_norm(x, None, None, weight, bias, training=True, eps=1e-3))
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_own_batch_norm_in_float32_of_many_values_is_right_to_six_digits(layout, device):
+    """400,000 values a channel, half of them the same, as paper is. Added up one by one in float32, as torch does for
+    channels-last images on a CPU, mean and variance are wrong in the fourth digit, and so is the gradient."""
+    x = 1 + 0.3 * draw(500, 2, 28, 28)
+    x[..., :14] = 1.2345
+    w, b, v = torch.ones(2, dtype=x.dtype), torch.zeros(2, dtype=x.dtype), draw(500, 2, 28, 28, seed=1)
+
+    def both(dtype):
+        leaf = x.to(device, dtype).contiguous(memory_format=layout).requires_grad_()
+        y = batch_norm(leaf, w.to(device, dtype), b.to(device, dtype), 1e-5)
+        return y.detach().double(), torch.autograd.grad(y, leaf, v.to(device, dtype))[0].double()
+
+    for ours, right in zip(both(torch.float32), both(torch.float64), strict=True):
+        assert (ours - right).norm() < 3e-6 * right.norm()
+
+
 def test_own_batch_norm_by_hand():
     """Values 1 and 3: mean 2, variance 1. With eps 0, weight 2 and bias 1: 2 * (-1) + 1 = -1 and 2 * 1 + 1 = 3."""
     x = torch.tensor([1.0, 3.0], dtype=torch.float64).view(2, 1, 1, 1)
