@@ -13,9 +13,15 @@ from metabook.systems.entry import Shape, System, network
 
 
 def _prototypical(
-    x_shape: Shape, likelihood: Classification, *, width: int | None = None, norm: str = "batch"
+    x_shape: Shape,
+    likelihood: Classification,
+    *,
+    width: int | None = None,
+    norm: str = "batch",
+    distance: str = "euclidean",
+    scale: float | None = None,
 ) -> ProtoNet:
-    return ProtoNet(network(x_shape, None, width=width, norm=norm), likelihood)
+    return ProtoNet(network(x_shape, None, width=width, norm=norm), likelihood, distance=distance, scale=scale)
 
 
 def _matching(
