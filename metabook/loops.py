@@ -35,7 +35,7 @@ def plain_prototypes(net: nn.Module, batch: Episode) -> None:
     """Add the gradient of the prototypical loss to ``.grad`` of ``net``: a loop over tasks and classes."""
     for i in range(batch.batch_size):
         z, y = net(batch.support.x[i]), batch.support.y[i]
-        centres = torch.stack([z[y == c].mean(0) for c in range(WAY)])
+        centres = torch.stack([z[y == c].mean(0) for c in range(int(y.max()) + 1)])
         distance = (net(batch.query.x[i]).unsqueeze(1) - centres).square().sum(-1)
         (F.cross_entropy(-distance, batch.query.y[i]) / batch.batch_size).backward()
 

@@ -7,6 +7,8 @@ import torch
 
 from metabook import benchmark, loops
 from metabook.device import make_generator
+from metabook.metric import ProtoNet
+from metabook.tasks.clusters import Clusters
 from metabook.timer import Timer
 
 QUICK_ROWS = 5
@@ -61,6 +63,7 @@ def test_a_full_run_has_the_compiled_and_the_large_rows(monkeypatch):
         "MAML, Conv4-64, 5-way 1-shot, 32 tasks, 1 step",
         "MAML, Conv4-64, 5-way 1-shot, 32 tasks, 5 steps",
     ]
+    assert required["ProtoNet, Conv4-64, 60-way 5-shot, 1 task"] == 1.2
 
 
 def test_the_clock_takes_turns_of_a_tenth_of_a_second_and_the_first_does_not_count(monkeypatch):
@@ -101,6 +104,16 @@ def test_table_and_json(rows, monkeypatch, capsys):
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match=r"^device: 'nowhere' given; this machine has cpu"):
         benchmark.run("nowhere")
+
+
+def test_the_prototypes_of_a_plain_loop_are_of_any_number_of_classes():
+    tasks = Clusters(way=7, shots=2, queries=3)
+    batch = tasks.sample(2, make_generator(torch.device("cpu"), 0)).to(dtype=torch.float64)
+    net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh()).double()
+    loops.plain_prototypes(net, batch)
+    theirs = [p.grad for p in net.parameters()]
+    ours = torch.autograd.grad(ProtoNet(net, tasks.likelihood).meta_loss(batch), list(net.parameters()))
+    assert 0 < benchmark._difference(ours, theirs) < 1e-12
 
 
 def test_plain_episodes_are_disjoint_and_by_label():
