@@ -3,5 +3,6 @@
 from metabook.metric.matching import MatchingNet
 from metabook.metric.prototypical import ProtoNet
 from metabook.metric.relation import RelationNet
+from metabook.metric.snail import SNAIL
 
-__all__ = ["MatchingNet", "ProtoNet", "RelationNet"]
+__all__ = ["SNAIL", "MatchingNet", "ProtoNet", "RelationNet"]

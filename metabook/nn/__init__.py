@@ -4,11 +4,16 @@ from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNo
 from metabook.nn.networks import MLP, Conv4, Pixels
 from metabook.nn.relation_module import FeatureMaps, RelationModule
 from metabook.nn.task_encoder import TaskEncoder
+from metabook.nn.temporal import AttentionBlock, Causal, CausalChain, DenseBlock, tc_block
 
 __all__ = [
     "MLP",
+    "AttentionBlock",
+    "Causal",
+    "CausalChain",
     "Conv2d",
     "Conv4",
+    "DenseBlock",
     "FeatureMaps",
     "GroupNorm",
     "Linear",
@@ -17,4 +22,5 @@ __all__ = [
     "RelationModule",
     "TaskBatchNorm",
     "TaskEncoder",
+    "tc_block",
 ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from metabook.checks import check_count
 from metabook.likelihood import Classification
 from metabook.mapping import run
-from metabook.metric import MatchingNet, ProtoNet, RelationNet
+from metabook.metric import SNAIL, MatchingNet, ProtoNet, RelationNet
 from metabook.nn import FeatureMaps
 from metabook.nn.relation_module import compare_maps, compare_vectors
 from metabook.systems.entry import Shape, System, network
@@ -62,6 +63,25 @@ def _relation(
     return RelationNet(network(x_shape, None, width=width, norm=norm), relation, likelihood, loss=loss)
 
 
+def _snail(
+    x_shape: Shape,
+    likelihood: Classification,
+    *,
+    max_shots: int = 1,
+    filters: int = 64,
+    width: int | None = None,
+    norm: str = "batch",
+) -> SNAIL:
+    f = check_count("filters", filters, least=4)
+    return SNAIL(
+        network(x_shape, 64, width=width, norm=norm),
+        likelihood,
+        max_shots=max_shots,
+        filters=f,
+        attention=((f // 2, f // 4), (2 * f, f), (4 * f, 2 * f)),  # the paper's proportions
+    )
+
+
 SYSTEMS: dict[str, System] = {
     "prototypical": System(
         _prototypical, "metric", "snell2017prototypical", "the nearest class mean in a learned space", (Classification,)
@@ -78,5 +98,8 @@ SYSTEMS: dict[str, System] = {
     ),
     "relation": System(
         _relation, "metric", "sung2018relation", "a network that learns what alike means", (Classification,)
+    ),
+    "snail": System(
+        _snail, "metric", "mishra2018snail", "a causal network reads the support set, then the query", (Classification,)
     ),
 }

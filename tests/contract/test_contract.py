@@ -123,14 +123,14 @@ def test_query_targets_are_never_read_for_a_prediction(case):
 @every
 def test_relabelling_the_classes_relabels_the_predictions(case):
     """With labels y -> s(y) the probability of s(c) is the old one of c. A learned output row belongs to its label,
-    so the rows of the last layer are moved along."""
+    so the rows of the last layer are moved along, and so are those of a table of codes that labels enter by."""
     if case.kind is not Classification:
         pytest.skip("regression has no classes")
     s = torch.tensor([2, 0, 1], device=case.device)
     support, query = case.episode
     expected = case.outputs(case.episode)
     with torch.no_grad():
-        for p in case.learner.parameters():
+        for p in (*case.learner.parameters(), *case.learner.buffers()):
             if p.shape[0] == WAY:
                 moved = p.clone()
                 moved[s] = p
