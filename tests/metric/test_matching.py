@@ -271,10 +271,12 @@ class Unit(nn.Module):
 
 
 def test_one_shot_with_scale_two_it_is_a_prototypical_network_of_unit_vectors():
-    """-|u - c|^2 = 2 cos - 2: the classes' logits differ by a constant."""
+    """-|u - c|^2 = 2 cos - 2: the classes' logits differ by a constant. And with any scale it is one by cosine."""
     learner, episode = build(scale=2.0), draw(shots=(1, 1, 1))
     prototypes = ProtoNet(Unit(learner.net), Classification(WAY))
     close(learner(episode).probs, prototypes(episode).probs)
+    cosine = ProtoNet(build().net, Classification(WAY), distance="cosine", scale=4.0).double()
+    close(build()(episode).probs, cosine(episode).probs, tolerance=1e-7)  # the scale was rounded to float32 on its way
     more = draw(shots=(2, 2, 2))
     assert (learner(more).probs - prototypes(more).probs).abs().max() > 1e-3
 
