@@ -84,7 +84,7 @@ class AttentionBlock(Causal):
 
     Mishra et al. (2018), arXiv:1707.03141, sec. 3.1. A position looks at itself and at those before it.
     Differs: keys and queries start with the same weights, so that a look goes by similarity at first; from independent
-        ones learning to compare takes several times as long. They are trained apart.
+        ones learning to compare takes longer. They are trained apart.
     keys, values: lengths of keys and queries, and of what is read.
     """
 
