@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from metabook.calibration import Reliability
 from metabook.episode import Episode
 from metabook.evaluation import Score
 from metabook.training import History
@@ -122,6 +123,20 @@ def show_scores(scores: Mapping[str, Score], *, axis: Axes | None = None, label:
     axis.invert_yaxis()
     axis.margins(x=0.22)
     axis.set_xlabel(f"{label}, 95 % interval over {next(iter(scores.values())).n} tasks")
+    return axis
+
+
+def show_reliability(bins: Reliability, *, axis: Axes | None = None, label: str = "predictions") -> Axes:
+    """Accuracy against confidence, a dot a bin, its area as the bin's share; on the diagonal confidence is honest."""
+    if axis is None:
+        axis = plt.subplots(figsize=(3.6, 3.4))[1]
+        axis.plot([0, 1], [0, 1], color=GREY, ls=":", lw=1)
+        axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.03), ylim=(0, 1.03))
+    full = bins.counts > 0
+    x, y = bins.confidence[full].numpy(), bins.accuracy[full].numpy()
+    line = axis.plot(x, y, lw=1, label=f"{label}: error {bins.error:.3f}, n = {int(bins.counts.sum())}")[0]
+    axis.scatter(x, y, s=20 + 180 * (bins.counts[full] / bins.counts.sum()).numpy(), color=line.get_color())
+    axis.legend(loc="upper left")
     return axis
 
 

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "metabook"
 # May import anything:
 ABOVE_ALL = {"", "__main__", "benchmark", "cli", "commands", "registry", "runs", "systems"}
 ABOVE_ALL |= {"optimizers_record", "record", "recipes"}
+ABOVE_ALL |= {"estimator", "estimator_input", "open_set", "pretrain", "pretrained", "ready"}
 ALLOWED = {
     "core": {"core"},
     "nn": {"core", "nn"},

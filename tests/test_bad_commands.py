@@ -79,7 +79,7 @@ COMMANDS = {
     "an option that changes the weights": (["evaluate", "RUN", "--set", "width=8"], "does not fit"),
     "labels from a run on numbers": (
         ["predict", "RUN", "--support", "HERE", "--query", "x.png"],
-        "needs one trained on grey images",
+        "trained on sinusoids; a classifier is needed",
     ),
     "data that are not known": (["data", "fetch", "omnigolt"], "did you mean omniglot"),
 }

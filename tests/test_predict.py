@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from metabook.classify import classify
 from metabook.cli import main
-from metabook.commands.predict import classify
 from metabook.likelihood import Classification
 from metabook.metric import ProtoNet
 from metabook.nn import Conv4

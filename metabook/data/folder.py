@@ -30,8 +30,24 @@ def load(path: str | os.PathLike[str], *, size: int = 28) -> ClassImages:
     Raises FileNotFoundError or NotADirectoryError for ``path``, ValueError if there are fewer than two classes, a class
     has no image, or an image cannot be read.
     """
-    root = Path(path)
     check_count("size", size)
+    files, labels = labelled_files(path)
+    names = list(dict.fromkeys(labels))
+    number = {name: i for i, name in enumerate(names)}
+    groups = torch.zeros(len(names), dtype=torch.int64)
+    y = torch.tensor([number[label] for label in labels])
+    return ClassImages(load_images(files, size=size), y, names, groups, [Path(path).resolve().name])
+
+
+def labelled_files(path: str | os.PathLike[str]) -> tuple[list[Path], list[str]]:
+    """The image files of every sub-folder of ``path``, and for each the name of its sub-folder: its class.
+
+    Both are in the order of the names. Hidden files and folders and files of other suffixes are left out.
+
+    Raises FileNotFoundError or NotADirectoryError for ``path``, ValueError if there are fewer than two classes or a
+    class has no image.
+    """
+    root = Path(path)
     if not root.exists():
         raise FileNotFoundError(f"path: {root} given; there is no such folder")
     if not root.is_dir():
@@ -41,16 +57,14 @@ def load(path: str | os.PathLike[str], *, size: int = 28) -> ClassImages:
         raise ValueError(
             f"path: {root} has {len(folders)} sub-folders; at least two are needed, one for each class of images"
         )
-    images, labels = [], []
-    for label, folder in enumerate(folders):
+    found, labels = [], []
+    for folder in folders:
         files = image_files(folder)
         if not files:
             raise ValueError(f"path: {folder} has no images; known are {', '.join(SUFFIXES)}")
-        images.append(load_images(files, size=size))
-        labels += [label] * len(files)
-    groups = torch.zeros(len(folders), dtype=torch.int64)
-    names = [folder.name for folder in folders]
-    return ClassImages(torch.cat(images), torch.tensor(labels), names, groups, [root.resolve().name])
+        found += files
+        labels += [folder.name] * len(files)
+    return found, labels
 
 
 def image_files(folder: str | os.PathLike[str]) -> list[Path]:
