@@ -136,7 +136,7 @@ def show_reliability(bins: Reliability, *, axis: Axes | None = None, label: str 
     x, y = bins.confidence[full].numpy(), bins.accuracy[full].numpy()
     line = axis.plot(x, y, lw=1, label=f"{label}: error {bins.error:.3f}, n = {int(bins.counts.sum())}")[0]
     axis.scatter(x, y, s=20 + 180 * (bins.counts[full] / bins.counts.sum()).numpy(), color=line.get_color())
-    axis.legend(loc="upper left")
+    axis.legend(loc="lower right", fontsize=8)
     return axis
 
 
