@@ -11,7 +11,7 @@ from metabook.registry import SYSTEMS, check_options, find
 from metabook.tasks.families import TASKS
 
 ALIASES = {"sinusoid": "sinusoids"}
-INHERITED = ("way", "shots", "queries")  #: what a run's own tasks pass on to others
+INHERITED = ("way", "shots", "queries", "size", "framed")  #: what a run's own tasks pass on to others
 
 
 def add_command(commands: Any, name: str, *, help: str, examples: Sequence[str]) -> argparse.ArgumentParser:

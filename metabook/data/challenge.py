@@ -18,20 +18,20 @@ from metabook.checks import check_count
 from metabook.data import omniglot
 from metabook.data.archive import Archive
 from metabook.data.download import fetch
-from metabook.data.omniglot import OFFICIAL_SIZE, RUNS, SIZE, new_alphabets
-from metabook.data.pixels import area_average
+from metabook.data.omniglot import OFFICIAL_SIZE, RUNS, SIZE, new_alphabets, shrink
 from metabook.episode import Episode, Examples
 from metabook.files import write_whole
 
 WAY = 20
 
 
-def load_challenge(archive: str | os.PathLike[str] | None = None) -> Episode:
+def load_challenge(archive: str | os.PathLike[str] | None = None, *, size: int = SIZE, framed: bool = False) -> Episode:
     """The runs of an archive, run 1 first; the 20 official ones when None.
 
     archive: a zip file of the official layout with any number of runs (``write_practice_runs``).
+    size, framed: how drawings are made small (``metabook.data.omniglot.shrink``).
 
-    Returns an episode of one task a run: support and query x [runs, 20, 1, 28, 28] in [0, 1], support y 0..19.
+    Returns an episode of one task a run: support and query x [runs, 20, 1, size, size] in [0, 1], support y 0..19.
     Raises ValueError for a file that is no such archive, FileNotFoundError, and for the official runs what
     ``metabook.data.omniglot.load`` raises.
     """
@@ -51,8 +51,8 @@ def load_challenge(archive: str | os.PathLike[str] | None = None) -> Episode:
             support_x += [members.drawing(top / name, size=OFFICIAL_SIZE) for name in classes]
             query_x += [members.drawing(top / test, size=OFFICIAL_SIZE) for test, _ in pairs]
             query_y.append([classes.index(name) for _, name in pairs])
-    shape = (len(lists), WAY, 1, SIZE, SIZE)
-    x = [area_average(torch.stack(drawn), SIZE).view(shape) / 255 for drawn in (support_x, query_x)]
+    shape = (len(lists), WAY, 1, size, size)
+    x = [shrink(torch.stack(drawn), size=size, framed=framed).view(shape) / 255 for drawn in (support_x, query_x)]
     return Episode(Examples(x[0], torch.arange(WAY).repeat(len(lists), 1)), Examples(x[1], torch.tensor(query_y)))
 
 

@@ -8,15 +8,18 @@ downloaded, checked and kept. small1 and small2 are the two official small backg
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from metabook.checks import check_choice
+from metabook.checks import check_choice, check_count
 from metabook.data.archive import Archive
 from metabook.data.class_images import ClassImages
 from metabook.data.download import RemoteFile, fetch
+from metabook.data.framing import frame_ink
 from metabook.data.pixels import area_average
 
 SIZE, OFFICIAL_SIZE = 28, 105  # pixels
 RUNS = 20
+FILL = 24 / 28  #: of a side, the longer side of framed ink
 _PLACE = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
 
 
@@ -43,10 +46,10 @@ FILES = {
 SPLITS = tuple(name for name in FILES if name != "challenge")
 
 
-def load(split: str) -> ClassImages:
+def load(split: str, *, size: int = SIZE, framed: bool = False) -> ClassImages:
     """One official set: background (964 characters), evaluation (659), small1 (136) or small2 (156).
 
-    Images are [n, 1, 28, 28], the official 105 x 105 averaged by area; classes are characters, named
+    Images are [n, 1, size, size], the official 105 x 105 made small (``shrink``); classes are characters, named
     alphabet/character, groups are alphabets.
 
     Raises ValueError for an unknown split, a wrong checksum or a damaged archive; ConnectionError or OSError if the
@@ -67,7 +70,7 @@ def load(split: str) -> ClassImages:
     alphabets = [name.split("/")[0] for name in names]
     group_names = sorted(set(alphabets))
     return ClassImages(
-        area_average(drawings, SIZE).unsqueeze(1),
+        shrink(drawings, size=size, framed=framed),
         torch.tensor([number[name] for name in characters]),
         names,
         torch.tensor([group_names.index(alphabet) for alphabet in alphabets]),
@@ -75,12 +78,24 @@ def load(split: str) -> ClassImages:
     )
 
 
-def held_out(split: str, held_out: str) -> ClassImages:
+def shrink(drawings: Tensor, *, size: int = SIZE, framed: bool = False) -> Tensor:
+    """Drawings [n, 105, 105] uint8 as [n, 1, size, size], averaged by area.
+
+    framed: first cut out the ink, so that its longer side fills 24/28 of the image: small letters become large.
+    Raises ValueError for a size below 1.
+    """
+    check_count("size", size)
+    return (
+        frame_ink(drawings.unsqueeze(1), size=size, fill=FILL) if framed else area_average(drawings, size).unsqueeze(1)
+    )
+
+
+def held_out(split: str, held_out: str, *, size: int = SIZE, framed: bool = False) -> ClassImages:
     """The alphabets of ``held_out`` that ``split`` does not have: new alphabets for what was trained on ``split``.
 
     Raises ValueError if there is none, and what ``load`` raises.
     """
-    return load(held_out).select_groups(new_alphabets(split, held_out))
+    return load(held_out, size=size, framed=framed).select_groups(new_alphabets(split, held_out))
 
 
 def new_alphabets(split: str, held_out: str) -> list[str]:

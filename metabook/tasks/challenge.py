@@ -24,17 +24,19 @@ class OmniglotChallenge:
     same runs and make the interval look too narrow. The published error rate is 1 - accuracy.
 
     archive: a zip file of the official layout, such as ``metabook.data.challenge.write_practice_runs`` makes; the 20
-        official runs when None.
+        official runs when None. size, framed: as in ``metabook.data.omniglot.shrink``.
 
     Raises what ``metabook.data.challenge.load_challenge`` raises.
     """
 
     way, shots, queries = WAY, 1, 1
 
-    def __init__(self, archive: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, archive: str | os.PathLike[str] | None = None, *, size: int = SIZE, framed: bool = False
+    ) -> None:
         self.likelihood: Likelihood = Classification(WAY)
-        self.x_shape: tuple[int, ...] = (1, SIZE, SIZE)
-        self.episode = load_challenge(archive)  #: all runs in their order
+        self.x_shape: tuple[int, ...] = (1, size, size)
+        self.episode = load_challenge(archive, size=size, framed=framed)  #: all runs in their order
         self.runs = len(self.episode.support.y)  #: how many tasks there are
 
     def sample(self, n: int, generator: torch.Generator) -> Episode:

@@ -60,17 +60,20 @@ def omniglot_tasks(
     rotations: bool = True,
     flips: bool = False,
     distort: bool = False,
+    size: int = 28,
+    framed: bool = False,
 ) -> FewShot:
     """Handwritten letters: train and validation from ``split``, test from the alphabets that only ``held_out`` has.
 
     rotations: training characters turned by 90, 180 and 270 degrees count as characters of their own (Santoro et al.
         2016); test characters are never turned. flips: mirror images count as characters of their own too.
-    distort: distort the training images at random.
+    distort: distort the training images at random. size: pixels of a side. framed: small letters become large
+        (``metabook.data.omniglot.shrink``).
     """
     if part == "test":
-        data = omniglot.held_out(split, held_out)
+        data = omniglot.held_out(split, held_out, size=size, framed=framed)
     else:
-        data = omniglot.load(split)
+        data = omniglot.load(split, size=size, framed=framed)
         kept = [c for c in range(len(data.names)) if (c % VALIDATE_EACH == 0) == (part == "validation")]
         data = data.select(kept)
     training = part == "train"
@@ -90,14 +93,16 @@ def omniglot_tasks(
     )
 
 
-def challenge_tasks(part: str, *, archive: str | None = None) -> OmniglotChallenge:
+def challenge_tasks(
+    part: str, *, archive: str | None = None, size: int = 28, framed: bool = False
+) -> OmniglotChallenge:
     """The 20 official one-shot runs, or those of another archive of the same layout.
 
     Raises ValueError unless ``part`` is test: nothing may be trained on them.
     """
     if part != "test":
         raise ValueError(f"part: {part!r} given; the challenge is a test, train on omniglot instead")
-    return OmniglotChallenge(archive)
+    return OmniglotChallenge(archive, size=size, framed=framed)
 
 
 def folder_tasks(

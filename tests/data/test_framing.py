@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from metabook.data.framing import frame_ink
@@ -18,6 +19,15 @@ def test_a_square_of_ink_fills_twenty_of_twenty_eight_pixels():
     expected = torch.zeros(1, 28, 28, dtype=torch.uint8)
     expected[:, 4:24, 4:24] = 255
     assert torch.equal(frame_ink(drawing(140, 3, 90, 40, 40))[0], expected)
+
+
+def test_how_much_of_a_side_the_ink_fills():
+    # 40 pixels wide in a frame of 80: half of it
+    expected = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    expected[:, 7:21, 7:21] = 255
+    assert torch.equal(frame_ink(drawing(140, 3, 90, 40, 40), fill=0.5)[0], expected)
+    with pytest.raises(ValueError, match=r"fill: 1\.5 given; above 0 and at most 1 is allowed"):
+        frame_ink(drawing(140, 3, 90, 40, 40), fill=1.5)
 
 
 def test_position_and_scale_do_not_matter():

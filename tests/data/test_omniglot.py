@@ -254,6 +254,29 @@ def test_an_archive_that_is_none(place, tmp_path):
         challenge.load_challenge(tmp_path / "empty.zip")
 
 
+def test_framed_letters_are_large_in_training_tests_and_runs(practice, tmp_path):
+    """A block of 15 of 105 pixels in a corner fills 24/28 of a side when framed; the dot is in the same letter."""
+    path = practice(tmp_path / "practice.zip", runs=1)
+    made = {"split": "small1", "held_out": "small2", "way": 2, "queries": 1}
+    families = {
+        ("omniglot", "test"): made,
+        ("omniglot-challenge", "test"): {"archive": str(path)},
+    }
+    for (name, part), options in families.items():
+        plain, framed = (
+            make_tasks(name, part=part, size=56, framed=framed, **options).sample(1, torch.Generator().manual_seed(0))
+            for framed in (False, True)
+        )
+        for episode, large in ((plain, False), (framed, True)):
+            x = episode.support.x[0]
+            assert x.shape[1:] == (1, 56, 56)
+            sides = [
+                max(image[0].any(d).nonzero().max() - image[0].any(d).nonzero().min() + 1 for d in (0, 1))
+                for image in x
+            ]
+            assert all((46 <= side <= 50) == large or not large for side in sides), sides
+
+
 def test_rotations_and_flips_are_training_classes_only(place):
     """Of nine Latin characters two are kept for validation: 7 for training, 4 x 7 with turns, 8 x 7 with mirrors."""
     place("small1", alphabets("top", Latin=9))
