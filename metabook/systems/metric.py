@@ -100,6 +100,11 @@ SYSTEMS: dict[str, System] = {
         _relation, "metric", "sung2018relation", "a network that learns what alike means", (Classification,)
     ),
     "snail": System(
-        _snail, "metric", "mishra2018snail", "a causal network reads the support set, then the query", (Classification,)
+        _snail,
+        "metric",
+        "mishra2018snail",
+        "a causal network reads the support set, then the query",
+        (Classification,),
+        steps=(3_000, 1_500),
     ),
 }
