@@ -20,6 +20,7 @@ from metabook.mapping import default_micro_batch
 from metabook.meta_gradient import compiled_meta_gradient, meta_gradient
 from metabook.progress import Progress
 from metabook.resuming import RunFiles, Weights
+from metabook.schedule import rate_factor
 from metabook.tasks.protocol import Tasks
 
 SAVE_EVERY_SECONDS = 30.0
@@ -47,6 +48,7 @@ def train(
     batch: int = 25,
     lr: float = 1e-3,
     optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer] | None = None,
+    schedule: str | None = None,
     validation: Tasks | None = None,
     validate_every: int | None = None,
     validation_episodes: int = 200,
@@ -61,6 +63,7 @@ def train(
     """Meta-train ``learner`` on ``steps`` batches of ``batch`` tasks; return the history.
 
     optimizer: makes an optimiser from the parameters; Adam with rate ``lr`` when None.
+    schedule: "cosine": the rate rises, then falls to 0 at the last of the ``steps``; None: it stays (``rate_factor``).
     validation: other tasks; every ``validate_every`` steps (a tenth of the run when None) the learner is scored on the
         same ``validation_episodes`` of them, and the best weights are the ones left in the learner.
     seed: fixes the tasks, the validation tasks and every random draw inside the learner. The weights it starts from
@@ -95,6 +98,8 @@ def train(
         "seed": seed,
         "micro_batch": micro_batch,
         "validate_every": validate_every,
+        "schedule": schedule,
+        "steps": None if schedule is None else steps,
     }
     files = None if out is None else RunFiles(Path(out))
     if resume and files is None:
@@ -105,6 +110,9 @@ def train(
             raise FileExistsError(f"out: {out} already holds a run; use resume=True to go on, or another folder")
         past = files.read(learner, settings, steps)
         settings = past.settings
+        schedule = settings.get("schedule")
+        if schedule is not None and settings["steps"] != steps:
+            raise ValueError(f"steps: {steps} given; the run's {schedule} schedule is for {settings['steps']}")
     else:
         if micro_batch is None:
             settings["micro_batch"] = batch if compile else default_micro_batch(learner, device, batch)
@@ -116,6 +124,7 @@ def train(
 
     learner.to(device).train()
     optim = torch.optim.Adam(parameters, lr=lr, fused=True) if optimizer is None else optimizer(parameters)
+    rates = [group["lr"] for group in optim.param_groups]
     generator = make_generator(device, seed)
     gradient = compiled_meta_gradient(learner) if compile else meta_gradient
     losses = torch.zeros(steps, device=device)
@@ -145,6 +154,8 @@ def train(
                     if first:
                         check_episode(episode, learner.likelihood)
                         first = False
+                    for group, rate in zip(optim.param_groups, rates, strict=True):
+                        group["lr"] = rate * rate_factor(schedule, step, steps)
                     optim.zero_grad(set_to_none=True)
                     losses[step] = gradient(learner, episode, micro)
                     optim.step()

@@ -11,6 +11,7 @@ from metabook.likelihood import Classification, Regression
 from metabook.metric import ProtoNet
 from metabook.nn import MLP, Pixels
 from metabook.optimization import MAML
+from metabook.schedule import rate_factor
 from metabook.tasks.clusters import Clusters
 from metabook.tasks.sinusoids import Sinusoids
 from metabook.training import History, train
@@ -39,6 +40,54 @@ def test_the_step_is_the_gradient_of_the_mean_meta_loss():
     grads = torch.autograd.grad(reference.meta_loss(batch), list(reference.parameters()))
     expected = weights(reference) - 0.1 * torch.cat([g.flatten() for g in grads])
     torch.testing.assert_close(weights(ours), expected)
+
+
+def test_the_cosine_schedule_by_hand():
+    """19 steps: step t is the part (t + 1) / 20 of the run. The rate is half its height at 0.05, whole at 0.1, half
+    again at 0.55 in the middle between 0.1 and 1, and (1 + cos(pi 17/18)) / 2 = 0.0076 at the last step, 0.95."""
+    assert [rate_factor("cosine", t, 19) for t in (0, 1, 10, 18)] == pytest.approx([0.5, 1.0, 0.5, 0.00759612])
+    assert rate_factor(None, 7, 19) == 1.0
+
+
+def test_scheduled_steps_are_those_of_the_optimiser_at_that_rate():
+    """SGD with rate 0.1, three steps by hand: each subtracts 0.1 times the factor times the gradient."""
+    ours, reference = learner(), learner()
+    run(ours, steps=3, optimizer=lambda p: torch.optim.SGD(p, lr=0.1), schedule="cosine", seed=3)
+    generator = torch.Generator().manual_seed(3)
+    for step in range(3):
+        grads = torch.autograd.grad(reference.meta_loss(SINES.sample(4, generator)), list(reference.parameters()))
+        with torch.no_grad():
+            for p, g in zip(reference.parameters(), grads, strict=True):
+                p -= 0.1 * rate_factor("cosine", step, 3) * g
+    torch.testing.assert_close(weights(ours), weights(reference))
+
+
+def test_a_scheduled_run_is_resumed_on_its_schedule(tmp_path):
+    whole, part = learner(), learner()
+    run(whole, schedule="cosine")
+
+    class Stopping:
+        likelihood, x_shape, score, drawn = SINES.likelihood, SINES.x_shape, SINES.score, 0
+
+        def sample(self, n, generator):
+            self.drawn += 1
+            if self.drawn == 6:
+                raise KeyboardInterrupt
+            return SINES.sample(n, generator)
+
+    options = {"steps": 12, "batch": 4, "progress": "none", "device": "cpu", "out": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        train(part, Stopping(), schedule="cosine", **options)
+    with pytest.raises(ValueError, match="steps: 20 given; the run's cosine schedule is for 12"):
+        train(part, SINES, resume=True, **{**options, "steps": 20})
+    again = learner(seed=1)
+    train(again, SINES, resume=True, **options)  # the schedule is taken from the run
+    assert torch.equal(weights(again), weights(whole))
+
+
+def test_an_unknown_schedule():
+    with pytest.raises(ValueError, match="schedule: 'linear' given; allowed are cosine"):
+        run(learner(), schedule="linear")
 
 
 def test_one_seed_fixes_the_run_whatever_the_global_generator_did():
