@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from metabook.checks import check_count, check_episode, check_positive
 from metabook.device import make_generator, pick_device
@@ -18,6 +16,7 @@ from metabook.evaluation import evaluate
 from metabook.learner import MetaLearner
 from metabook.mapping import default_micro_batch
 from metabook.meta_gradient import compiled_meta_gradient, meta_gradient
+from metabook.optimizers import MakeOptimizer, make_optimizer
 from metabook.progress import Progress
 from metabook.resuming import RunFiles, Weights
 from metabook.schedule import rate_factor
@@ -47,7 +46,7 @@ def train(
     steps: int,
     batch: int = 25,
     lr: float = 1e-3,
-    optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer] | None = None,
+    optimizer: str | MakeOptimizer = "adam",
     schedule: str | None = None,
     validation: Tasks | None = None,
     validate_every: int | None = None,
@@ -62,7 +61,7 @@ def train(
 ) -> History:
     """Meta-train ``learner`` on ``steps`` batches of ``batch`` tasks; return the history.
 
-    optimizer: makes an optimiser from the parameters; Adam with rate ``lr`` when None.
+    optimizer: "adam" or "muon" with rate ``lr``, or a function that makes an optimiser from the parameters.
     schedule: "cosine": the rate rises, then falls to 0 at the last of the ``steps``; None: it stays (``rate_factor``).
     validation: other tasks; every ``validate_every`` steps (a tenth of the run when None) the learner is scored on the
         same ``validation_episodes`` of them, and the best weights are the ones left in the learner.
@@ -123,7 +122,7 @@ def train(
         evaluate(learner, validation, episodes=1, seed=seed + 1, device=device)
 
     learner.to(device).train()
-    optim = torch.optim.Adam(parameters, lr=lr, fused=True) if optimizer is None else optimizer(parameters)
+    optim = make_optimizer(optimizer, parameters, lr)
     rates = [group["lr"] for group in optim.param_groups]
     generator = make_generator(device, seed)
     gradient = compiled_meta_gradient(learner) if compile else meta_gradient

@@ -9,6 +9,7 @@ import torch
 from metabook.checkpoint import load, save
 from metabook.likelihood import Classification, Regression
 from metabook.metric import ProtoNet
+from metabook.muon import Muon
 from metabook.nn import MLP, Pixels
 from metabook.optimization import MAML
 from metabook.schedule import rate_factor
@@ -83,6 +84,17 @@ def test_a_scheduled_run_is_resumed_on_its_schedule(tmp_path):
     again = learner(seed=1)
     train(again, SINES, resume=True, **options)  # the schedule is taken from the run
     assert torch.equal(weights(again), weights(whole))
+
+
+def test_optimisers_by_name():
+    """Adam is what is used when nothing is said; muon is ``Muon`` at that rate; resumed bit for bit like any other."""
+    plain, adam, muon, own = (learner() for _ in range(4))
+    run(plain), run(adam, optimizer="adam"), run(muon, optimizer="muon", lr=0.02)
+    run(own, optimizer=lambda p: Muon(p, lr=0.02))
+    assert torch.equal(weights(plain), weights(adam)) and torch.equal(weights(muon), weights(own))
+    assert not torch.allclose(weights(plain), weights(muon))
+    with pytest.raises(ValueError, match="optimizer: 'sgd' given; allowed are adam, muon"):
+        run(learner(), optimizer="sgd")
 
 
 def test_an_unknown_schedule():
