@@ -2,6 +2,7 @@
 
 from metabook.tasks.challenge import OmniglotChallenge
 from metabook.tasks.clusters import Clusters
+from metabook.tasks.composed import Composed
 from metabook.tasks.distort import Distort
 from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.images import FewShot
@@ -14,6 +15,7 @@ from metabook.tasks.sinusoids import Sinusoids
 
 __all__ = [
     "Clusters",
+    "Composed",
     "Distort",
     "FewShot",
     "GaussianProcess",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from metabook.checks import check_count
 from metabook.data import folder, glyphs, omniglot
 from metabook.tasks.challenge import OmniglotChallenge
+from metabook.tasks.composed import Composed
 from metabook.tasks.distort import Distort
 from metabook.tasks.images import FewShot
 
@@ -21,31 +22,36 @@ def glyph_tasks(
     distort: bool = True,
     classes: int | None = None,
     fixed_labels: bool = False,
-) -> FewShot:
+    composed: float = 0.0,
+) -> FewShot | Composed:
     """Printed letters; train, validation and test have scripts of their own.
 
     A letter has only a handful of faces, so every drawn image is distorted and the faces of a query may repeat, each
     time distorted anew; a face never serves as support and query of the same task. ``distort=False`` draws plain faces,
     for which ``queries`` must be small. classes: only so many letters of the part, spread evenly over its scripts.
-    fixed_labels: every letter has the same label in all tasks (``FewShot``).
+    fixed_labels: every letter has the same label in all tasks (``FewShot``). composed: the part of a training task's
+    classes that are made of two letters (``Composed``).
     """
     data = glyphs.load(part)
     if classes is not None:
         if check_count("classes", classes) > len(data.names):
             raise ValueError(f"classes: {classes} given; the {part} part has {len(data.names)} letters")
         data = data.select(i * len(data.names) // classes for i in range(classes))
-    return FewShot(
+    if part != "train":
+        composed = 0.0
+    tasks = FewShot(
         data.images,
         data.labels,
-        way=way,
+        way=2 * way if composed else way,
         shots=shots,
         queries=queries,
         groups=data.groups,
         within_groups=within_alphabet,
-        distort=Distort() if distort else None,
+        distort=Distort() if distort and not composed else None,
         repeat=distort,
         fixed_labels=fixed_labels,
     )
+    return Composed(tasks, part=composed, distort=Distort() if distort else None) if composed else tasks
 
 
 def omniglot_tasks(
@@ -60,14 +66,16 @@ def omniglot_tasks(
     rotations: bool = True,
     flips: bool = False,
     distort: bool = False,
+    composed: float = 0.0,
     size: int = 28,
     framed: bool = False,
-) -> FewShot:
+) -> FewShot | Composed:
     """Handwritten letters: train and validation from ``split``, test from the alphabets that only ``held_out`` has.
 
     rotations: training characters turned by 90, 180 and 270 degrees count as characters of their own (Santoro et al.
         2016); test characters are never turned. flips: mirror images count as characters of their own too.
-    distort: distort the training images at random. size: pixels of a side. framed: small letters become large
+    distort: distort the training images at random. composed: the part of a training task's classes that are made of
+        two characters (``Composed``). size: pixels of a side. framed: small letters become large
         (``metabook.data.omniglot.shrink``).
     """
     if part == "test":
@@ -81,16 +89,19 @@ def omniglot_tasks(
         data = data.rotated()
     if training and flips:
         data = data.mirrored()
-    return FewShot(
+    distortion = Distort() if training and distort else None
+    composed = composed if training else 0.0
+    tasks = FewShot(
         data.images,
         data.labels,
-        way=way,
+        way=2 * way if composed else way,
         shots=shots,
         queries=queries,
         groups=data.groups,
         within_groups=within_alphabet,
-        distort=Distort() if training and distort else None,
+        distort=None if composed else distortion,
     )
+    return Composed(tasks, part=composed, distort=distortion) if composed else tasks
 
 
 def challenge_tasks(
