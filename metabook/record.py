@@ -28,7 +28,7 @@ from metabook.recipe import Measurement, Recipe
 from metabook.recipes import RECIPES
 from metabook.recipes.training import train_recipe
 from metabook.registry import build, find, make_tasks
-from metabook.tasks.distort import Distort
+from metabook.tasks.distort import MILD
 from metabook.views import Views
 
 RESULTS = Path(__file__).parent / "results"
@@ -85,7 +85,7 @@ def _score(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, d
     tasks = make_tasks(recipe.tasks, part="test", **recipe.task_options | test.task_options)
     tester = build(recipe.system, tasks, **recipe.options | test.options)
     tester.load_state_dict(learner.state_dict())
-    tester = Views(tester, Distort(), copies=test.views) if test.views else tester
+    tester = Views(tester, MILD, copies=test.views) if test.views else tester
     scores = evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
     return next(iter(scores.values()))
 

@@ -13,7 +13,7 @@ from metabook.evaluation import evaluate
 from metabook.learner import MetaLearner
 from metabook.registry import SYSTEMS, build, make_tasks
 from metabook.runs import CONFIG, load_learner, read_config
-from metabook.tasks.distort import Distort
+from metabook.tasks.distort import MILD
 from metabook.tasks.families import TASKS
 from metabook.tasks.protocol import Tasks
 from metabook.views import Views
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.views is not None:
         if len(tasks.x_shape) != 3:
             raise ValueError(f"--views: inputs of shape {list(tasks.x_shape)} are no images; leave it out")
-        learner = Views(learner, Distort(), copies=args.views)
+        learner = Views(learner, MILD, copies=args.views)
     runs = getattr(tasks, "runs", None)  # of a fixed set of tasks, dealt without repetition within a batch
     episodes, batch = _first(args.episodes, runs, 1000), _first(args.batch, runs, 50)
     scores = evaluate(learner, tasks, episodes=episodes, batch=batch, seed=args.seed, device=args.device)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from metabook.checks import check_count
+from metabook.checks import check_choice, check_count
 from metabook.likelihood import Classification
 from metabook.mapping import run
 from metabook.metric import SNAIL, MatchingNet, ProtoNet, RelationNet
-from metabook.nn import FeatureMaps
+from metabook.nn import FeatureMaps, Strided
 from metabook.nn.relation_module import compare_maps, compare_vectors
 from metabook.systems.entry import Shape, System, network
+
+BACKBONES = ("usual", "strided")
 
 
 def _prototypical(
@@ -21,8 +23,15 @@ def _prototypical(
     norm: str = "batch",
     distance: str = "euclidean",
     scale: float | None = None,
+    backbone: str = "usual",
 ) -> ProtoNet:
-    return ProtoNet(network(x_shape, None, width=width, norm=norm), likelihood, distance=distance, scale=scale)
+    if check_choice("backbone", backbone, BACKBONES) == "usual":
+        net = network(x_shape, None, width=width, norm=norm)
+    elif len(x_shape) != 3 or width is not None:
+        raise ValueError(f"backbone: strided given for inputs {list(x_shape)} and width {width}; images, no width")
+    else:
+        net = Strided(x_shape[0], norm=norm)
+    return ProtoNet(net, likelihood, distance=distance, scale=scale)
 
 
 def _matching(

@@ -69,6 +69,7 @@ def omniglot_tasks(
     composed: float = 0.0,
     size: int = 28,
     framed: bool = False,
+    all_classes: bool = False,
 ) -> FewShot | Composed:
     """Handwritten letters: train and validation from ``split``, test from the alphabets that only ``held_out`` has.
 
@@ -76,15 +77,16 @@ def omniglot_tasks(
         2016); test characters are never turned. flips: mirror images count as characters of their own too.
     distort: distort the training images at random. composed: the part of a training task's classes that are made of
         two characters (``Composed``). size: pixels of a side. framed: small letters become large
-        (``metabook.data.omniglot.shrink``).
+        (``metabook.data.omniglot.shrink``). all_classes: train on the characters kept for validation too, once all is
+        chosen.
     """
+    training = part == "train"
     if part == "test":
         data = omniglot.held_out(split, held_out, size=size, framed=framed)
     else:
         data = omniglot.load(split, size=size, framed=framed)
         kept = [c for c in range(len(data.names)) if (c % VALIDATE_EACH == 0) == (part == "validation")]
-        data = data.select(kept)
-    training = part == "train"
+        data = data if all_classes and training else data.select(kept)
     if training and rotations:
         data = data.rotated()
     if training and flips:

@@ -277,6 +277,14 @@ def test_framed_letters_are_large_in_training_tests_and_runs(practice, tmp_path)
             assert all((46 <= side <= 50) == large or not large for side in sides), sides
 
 
+def test_all_classes_are_for_training_only(place):
+    place("small1", alphabets("top", Latin=9))
+    place("small2", alphabets("top", Latin=9, Greek=4))
+    options = {"split": "small1", "held_out": "small2", "way": 2, "queries": 1, "rotations": False, "all_classes": True}
+    counts = [make_tasks("omniglot", part=part, **options).classes for part in ("train", "validation", "test")]
+    assert counts == [9, 2, 4]
+
+
 def test_rotations_and_flips_are_training_classes_only(place):
     """Of nine Latin characters two are kept for validation: 7 for training, 4 x 7 with turns, 8 x 7 with mirrors."""
     place("small1", alphabets("top", Latin=9))

@@ -1,0 +1,45 @@
+"""A convolutional network that spends its work on wide late layers, for comparing small drawings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from metabook.checks import check_choice, check_count
+from metabook.nn.layers import Conv2d
+from metabook.nn.networks import NORMS, after_convolution
+
+
+class Strided(nn.Module):
+    """Four convolutions that get wider as the image gets smaller; the features keep where things are.
+
+    5x5 with stride 2, then 3x3 three times with pooling after the second and the third:
+    [B, S, C, H, W] -> [B, S, D] with D = widths[3] * (H / 8) * (W / 8), rounded up by the stride and down by the pools.
+    A ``Conv4`` of 64 channels does three quarters of its work in its second layer; here no layer does most of it.
+
+    norm: "batch" (each task's own batch statistics: transductive), "group" (inductive) or "none".
+
+    Raises TypeError or ValueError for counts below 1, not four widths, an unknown norm.
+    """
+
+    takes_tasks = True
+
+    def __init__(self, channels: int, *, widths: Sequence[int] = (32, 64, 128, 128), norm: str = "group") -> None:
+        super().__init__()
+        check_choice("norm", norm, NORMS)
+        sizes = [check_count("channels", channels), *(check_count("widths", width) for width in widths)]
+        if len(sizes) != 5:
+            raise ValueError(f"widths: {len(sizes) - 1} of them given; four are needed")
+        layers: list[nn.Module] = []
+        for i in range(4):
+            kernel, stride = (5, 2) if i == 0 else (3, 1)
+            layers.append(
+                Conv2d(sizes[i], sizes[i + 1], kernel, stride=stride, padding=kernel // 2, bias=norm == "none")
+            )
+            layers += after_convolution(sizes[i + 1], norm, pool=i in (1, 2))
+        self.features = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, S, C, H, W] -> [B, S, D]."""
+        return self.features(x).flatten(2)
