@@ -13,6 +13,8 @@ from metabook import record
 from metabook.recipe import Measurement, Published, Recipe
 from metabook.recipes import RECIPES, training
 from metabook.registry import SYSTEMS, TASKS
+from metabook.tasks.distort import MILD
+from metabook.views import Views
 
 FILES = sorted(record.RESULTS.rglob("*.json"))
 FIELDS = {
@@ -109,6 +111,22 @@ def test_a_record_trains_scores_and_writes_whole(tiny, tmp_path, capsys):
     assert before["n"] == 30 and before["mean"] != after["mean"], "the options of a measurement reach the system"
     other = result["repeats"][0]["scores"]["mse, 1 step"]
     assert other["mean"] != after["mean"], "another seed is another training and other test tasks"
+
+
+def test_views_of_a_measurement_are_averaged(tmp_path):
+    """With four copies the nearest mean of pixels gets another score on the same tasks, and the file says how many."""
+    tests = (
+        Measurement("plain", {"way": 3, "queries": 2}, episodes=20),
+        Measurement("views", {"way": 3, "queries": 2}, episodes=20, views=4),
+    )
+    result = record.measure("pixels", Recipe("pixels", "nearest-pixels", "glyphs", tests), tmp_path, device="cpu")
+    assert result["settings"]["tests"]["views"] == {"way": 3, "queries": 2, "views": 4, "episodes": 20}
+    assert "views" not in result["settings"]["tests"]["plain"]
+    plain, views = (score["mean"] for score in result["scores"].values())
+    tasks = metabook.make_tasks("glyphs", part="test", way=3, queries=2)
+    learner = Views(metabook.build("nearest-pixels", tasks), MILD, copies=4)
+    again = metabook.evaluate(learner, tasks, episodes=20, seed=record.TEST_SEED, device="cpu")
+    assert again["accuracy"].mean == views != plain
 
 
 def test_phases_and_seeds_by_hand(tiny, tmp_path, capsys):

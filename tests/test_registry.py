@@ -1,9 +1,12 @@
 """The one list: every entry builds, every wrong name and option is named."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from metabook.likelihood import Classification, Regression
+from metabook.nn import Strided
 from metabook.registry import SYSTEMS, TASKS, build, make_tasks
 
 SYNTHETIC = ["sinusoids", "linear", "clusters", "gp"]
@@ -80,3 +83,15 @@ def test_every_entry_says_what_it_is():
         assert isinstance(system.options(), dict)
     for name, family in TASKS.items():
         assert family.idea, name
+
+
+def test_the_strided_backbone_is_for_images_and_has_no_width():
+    """It is the network of the challenge's recipe; its weights are those of a ``Strided`` network."""
+    images = SimpleNamespace(likelihood=Classification(3), x_shape=(1, 36, 36))
+    learner = build("prototypical", images, backbone="strided", norm="group")
+    assert isinstance(learner.net, Strided) and not learner.transductive
+    for options in ({"backbone": "strided", "width": 8}, {"backbone": "stridden"}):
+        with pytest.raises(ValueError, match="backbone: "):
+            build("prototypical", images, **options)
+    with pytest.raises(ValueError, match=r"backbone: strided given for inputs \[2\]"):
+        build("prototypical", SimpleNamespace(likelihood=Classification(3), x_shape=(2,)), backbone="strided")
