@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from metabook.recipe import Recipe
-from metabook.recipes import challenge, characters, comparison, memorisation, metric, optimizers, sinusoids
+from metabook.recipes import challenge, characters, comparison, memorisation, optimizers, sinusoids
 
 RECIPES: dict[str, Recipe] = {
     **sinusoids.RECIPES,
     **characters.RECIPES,
     **memorisation.RECIPES,
     **comparison.RECIPES,
-    **metric.RECIPES,
     **challenge.RECIPES,
     **optimizers.RECIPES,
 }
