@@ -39,7 +39,7 @@ TRAINED_ON: Options = {
     "composed": 0.5,
     "all_classes": True,
 }
-TRAINING: Options = {"steps": 1850, "batch": 1, "lr": 0.06, "optimizer": "muon", "schedule": "cosine"}
+TRAINING: Options = {"steps": 1700, "batch": 1, "lr": 0.06, "optimizer": "muon", "schedule": "cosine"}
 
 
 class Part(NamedTuple):
