@@ -75,7 +75,7 @@ def measure(name: str, recipe: Recipe, folder: str | os.PathLike[str], *, device
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "date": date.today().isoformat(),
-        "settings": {**recipe.settings(), "transductive": learner.transductive},
+        "settings": {**recipe.settings(), "transductive": learner.eval().transductive},
         "repeats": runs[1:],
         "published": [row._asdict() for row in recipe.published],
     }

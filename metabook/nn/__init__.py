@@ -3,7 +3,7 @@
 from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
 from metabook.nn.networks import MLP, Conv4, Pixels
 from metabook.nn.relation_module import FeatureMaps, RelationModule
-from metabook.nn.strided import Strided
+from metabook.nn.strided import RunningNorm, Strided
 from metabook.nn.task_encoder import TaskEncoder
 from metabook.nn.temporal import AttentionBlock, Causal, CausalChain, DenseBlock, tc_block
 
@@ -21,6 +21,7 @@ __all__ = [
     "MaxPool2d",
     "Pixels",
     "RelationModule",
+    "RunningNorm",
     "Strided",
     "TaskBatchNorm",
     "TaskEncoder",

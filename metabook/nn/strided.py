@@ -11,6 +11,18 @@ from metabook.nn.layers import Conv2d
 from metabook.nn.networks import NORMS, after_convolution
 
 
+class RunningNorm(nn.BatchNorm2d):
+    """Ordinary batch normalisation over all examples of all tasks, [B, S, C, H, W] -> the same shape.
+
+    In training mode the statistics are those of the call, and running averages of them are kept; in evaluation mode
+    the averages are used, and no example depends on another. Never for an inner loop.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as x."""
+        return super().forward(x.flatten(0, 1)).view(x.shape)
+
+
 class Strided(nn.Module):
     """Four convolutions that get wider as the image gets smaller; the features keep where things are.
 
@@ -18,7 +30,8 @@ class Strided(nn.Module):
     [B, S, C, H, W] -> [B, S, D] with D = widths[3] * (H / 8) * (W / 8), rounded up by the stride and down by the pools.
     A ``Conv4`` of 64 channels does three quarters of its work in its second layer; here no layer does most of it.
 
-    norm: "batch" (each task's own batch statistics: transductive), "group" (inductive) or "none".
+    norm: "batch" (each task's own batch statistics: transductive), "group" (inductive), "running" (``RunningNorm``,
+        inductive in evaluation mode) or "none".
 
     Raises TypeError or ValueError for counts below 1, not four widths, an unknown norm.
     """
@@ -27,7 +40,7 @@ class Strided(nn.Module):
 
     def __init__(self, channels: int, *, widths: Sequence[int] = (32, 64, 128, 128), norm: str = "group") -> None:
         super().__init__()
-        check_choice("norm", norm, NORMS)
+        check_choice("norm", norm, (*NORMS, "running"))
         sizes = [check_count("channels", channels), *(check_count("widths", width) for width in widths)]
         if len(sizes) != 5:
             raise ValueError(f"widths: {len(sizes) - 1} of them given; four are needed")
@@ -37,6 +50,7 @@ class Strided(nn.Module):
             layers.append(
                 Conv2d(sizes[i], sizes[i + 1], kernel, stride=stride, padding=kernel // 2, bias=norm == "none")
             )
+            layers += [RunningNorm(sizes[i + 1])] if norm == "running" else []
             layers += after_convolution(sizes[i + 1], norm, pool=i in (1, 2))
         self.features = nn.Sequential(*layers)
 

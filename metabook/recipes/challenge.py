@@ -29,7 +29,7 @@ TESTS = (
     _test("between alphabets, 20-way 1-shot", {"way": 20, "queries": 5}),
     _test("between alphabets, 5-way 1-shot", {"way": 5, "queries": 5}),
 )
-OPTIONS: Options = {"backbone": "strided", "norm": "group", "distance": "cosine", "scale": 10.0}
+OPTIONS: Options = {"backbone": "strided", "norm": "running", "distance": "cosine", "scale": 10.0}
 DRAWN: Options = {"size": 36, "framed": True}  #: how every drawing is made small
 TRAINED_ON: Options = {
     "way": 60,
@@ -39,7 +39,7 @@ TRAINED_ON: Options = {
     "composed": 0.5,
     "all_classes": True,
 }
-TRAINING: Options = {"steps": 1700, "batch": 1, "lr": 0.06, "optimizer": "muon", "schedule": "cosine"}
+TRAINING: Options = {"steps": 1850, "batch": 1, "lr": 0.06, "optimizer": "muon", "schedule": "cosine"}
 
 
 class Part(NamedTuple):

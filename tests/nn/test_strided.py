@@ -4,11 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from metabook.mapping import uses_batch_statistics
 from metabook.nn import Strided
 
 
 def normed(x, kind, scale, shift):
-    if kind == "batch":
+    if kind in ("batch", "running"):
         return F.batch_norm(x, None, None, scale, shift, training=True)
     return F.group_norm(x, 8, scale, shift)
 
@@ -29,7 +30,7 @@ def written_out(net, x, kind):
     return x.flatten(1)
 
 
-@pytest.mark.parametrize("kind", ["batch", "group", "none"])
+@pytest.mark.parametrize("kind", ["batch", "group", "none", "running"])
 def test_it_is_the_network_written_out(kind, device):
     torch.manual_seed(0)
     net = Strided(2, widths=(8, 8, 16, 8), norm=kind).double().to(device)
@@ -37,12 +38,26 @@ def test_it_is_the_network_written_out(kind, device):
         for p in net.parameters():
             p.add_(0.2 * torch.randn_like(p))
     x = torch.randn(2, 3, 2, 18, 18, dtype=torch.float64, device=device)
-    out, expected = net(x), torch.stack([written_out(net, task, kind) for task in x])
+    tasks = [x.flatten(0, 1)] if kind == "running" else x  # over all tasks, or each by itself
+    out, expected = net(x), torch.stack([written_out(net, task, kind) for task in tasks]).view(2, 3, -1)
     torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-10)
     weight = torch.randn_like(out)
     ours, theirs = (torch.autograd.grad((y * weight).sum(), list(net.parameters())) for y in (out, expected))
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_running_statistics_are_used_in_evaluation_mode_only():
+    """In evaluation mode an example has the same features alone; in training mode it has not."""
+    torch.manual_seed(0)
+    net = Strided(1, widths=(4, 4, 4, 4), norm="running").double()
+    x = torch.randn(1, 5, 1, 16, 16, dtype=torch.float64)
+    for _ in range(3):
+        net(x)  # moves the averages
+    assert uses_batch_statistics(net) and not torch.allclose(net(x)[:, :1], net(x[:, :1]))
+    net.eval()
+    assert not uses_batch_statistics(net)
+    torch.testing.assert_close(net(x)[:, :1], net(x[:, :1]))
 
 
 def test_sizes():
@@ -56,7 +71,7 @@ def test_sizes():
     [
         ({"widths": (8, 8, 8)}, "widths: 3 of them given; four are needed"),
         ({"widths": (8, 8, 8, 0)}, "widths: 0 given; at least 1"),
-        ({"norm": "layer"}, "norm: 'layer' given; allowed are batch, group, none"),
+        ({"norm": "layer"}, "norm: 'layer' given; allowed are batch, group, none, running"),
     ],
 )
 def test_bad_arguments(options, message):
