@@ -16,6 +16,7 @@ TOOLS = Path(__file__).resolve().parents[1] / "_tools"
 FIELD = re.compile(r"^(State|Chapter|Differs|Source|Loss): (.*)$")
 SHAPE = re.compile(r"(``[^`]*``)|(\[[\w*.,/ +-]*[A-Z*][\w*.,/ +-]*\](?!_))")
 ARGUMENT = re.compile(r"^((?:``)?\w+(?:``)?(?:, (?:``)?\w+(?:``)?)*): (\S.*)$")
+PLAIN = re.compile(r"(``[^`]*``)|(\|)|(?<![\w`])([a-z]\w*_)(?![\w`])")  # bars and names such as classes_ are no markup
 NEXT_ARGUMENT = re.compile(r"(?<=[.;]) (?=\w+(?:, \w+)*: )")  # several on one line
 
 
@@ -41,6 +42,7 @@ def docstrings(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
     written: list[str] = []
     before = ""  # kind of the line before: "", "text", "field" or "argument"
     lines[:] = [re.sub(r"\*\*(?=\w+[,)])", r"\*\*", line) for line in lines]  # **options is no bold text
+    lines[:] = [PLAIN.sub(lambda m: m[1] or (m[2] and r"\|") or f"``{m[3]}``", line) for line in lines]
     for line in (SHAPE.sub(lambda m: m[1] or f"``{m[2]}``", line) for line in lines):
         if match := FIELD.match(line):
             written += [""] * (before not in ("", "field")) + [f":{match[1]}: {match[2]}"]
@@ -86,8 +88,21 @@ def without_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any]
 
 
 def patch_codeautolink() -> None:
-    """Exercises and proofs hold sections without titles; codeautolink takes one title off its stack per section."""
-    from sphinx_codeautolink.extension import block
+    """Exercises and proofs hold sections without titles; codeautolink takes one title off its stack per section.
+
+    And the type hints of other packages may name what is not there, which raises more kinds of error than it expects.
+    """
+    from sphinx_codeautolink.extension import block, resolve
+
+    real = resolve.get_type_hints
+
+    def get_type_hints(value: Any) -> dict[str, Any]:
+        try:
+            return real(value)
+        except Exception as error:
+            raise TypeError(str(error)) from error
+
+    resolve.get_type_hints = get_type_hints
 
     visitor = next(v for v in vars(block).values() if isinstance(v, type) and "depart_section" in vars(v))
 
