@@ -16,7 +16,9 @@ TOOLS = Path(__file__).resolve().parents[1] / "_tools"
 FIELD = re.compile(r"^(State|Chapter|Differs|Source|Loss): (.*)$")
 SHAPE = re.compile(r"(``[^`]*``)|(\[[\w*.,/ +-]*[A-Z*][\w*.,/ +-]*\](?!_))")
 ARGUMENT = re.compile(r"^((?:``)?\w+(?:``)?(?:, (?:``)?\w+(?:``)?)*): (\S.*)$")
-PLAIN = re.compile(r"(``[^`]*``)|(\|)|(?<![\w`])([a-z]\w*_)(?![\w`])")  # bars and names such as classes_ are no markup
+PLAIN = re.compile(
+    r"(``[^`]*``)|(\|)|(?<![\w`])([a-z]\w*_)(?=[\s,.:;)]|$)"
+)  # bars and names such as classes_ are no markup
 NEXT_ARGUMENT = re.compile(r"(?<=[.;]) (?=\w+(?:, \w+)*: )")  # several on one line
 
 
@@ -81,6 +83,11 @@ def types(app: Sphinx, env: Any, node: nodes.Element, content: nodes.Element) ->
     return None
 
 
+def skip(app: Sphinx, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
+    """What scikit-learn adds to a class of ours is documented there."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
 def without_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Code runs on Colab, not in the page: leave out the scripts of thebe (which jupyter-book adds, and adds twice)."""
     for kind in ("script_files", "css_files"):
@@ -119,5 +126,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", without_thebe, priority=900)
     app.connect("missing-reference", types, priority=900)  # after the inventory of torch
     app.connect("autodoc-process-docstring", docstrings)
+    app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-signature", signatures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
