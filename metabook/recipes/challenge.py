@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from metabook.recipe import Measurement, Options, Published, Recipe
 
-SEEDS = (0, 1, 2)
 COPIES = 16
 _SMALL: dict[str, Options] = {
     "small1": {"split": "small1", "held_out": "small2"},
@@ -48,11 +47,10 @@ class Part(NamedTuple):
     train: Options = {}
     drawn: Options = {}
     training: Options = {}
-    seeds: tuple[int, ...] = (0,)
 
 
 PARTS: dict[str, Part] = {
-    "the whole recipe": Part(seeds=SEEDS),
+    "the whole recipe": Part(),
     "without composed characters": Part(train={"composed": 0.0}),
     "without framing": Part(drawn={"framed": False}),
     "with Adam for Muon": Part(training={"optimizer": "adam", "lr": 0.003}),
@@ -86,7 +84,6 @@ def _recipe(title: str, split: str, part: Part, **more: Any) -> Recipe:
         options=OPTIONS,
         task_options={**_SMALL[split], **DRAWN, **part.drawn},
         train_options={**TRAINED_ON, **part.train},
-        seeds=part.seeds,
         **more,
     )
 
