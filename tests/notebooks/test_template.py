@@ -103,6 +103,12 @@ def test_first_code_is_the_set_up_cell_then_the_parameters(notebook, monkeypatch
     assert [cell for cell in cells(notebook, "code") if "parameters" in tags(cell)] == [second]
 
 
+def test_no_cell_ends_with_a_semicolon(notebook):
+    """It hides a value from some runs of a notebook and not from others; ``_ = ...`` hides it always."""
+    for cell in cells(notebook, "code"):
+        assert not source(cell).rstrip().endswith(";"), source(cell).splitlines()[-1]
+
+
 def test_cells_have_ids_and_nothing_is_left_of_the_run(notebook):
     ids = [cell["id"] for cell in notebook["cells"]]
     assert len(set(ids)) == len(ids)
