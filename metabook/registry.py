@@ -10,12 +10,17 @@ import torch
 
 from metabook.device import make_generator
 from metabook.learner import MetaLearner
-from metabook.systems import baselines, metric, optimization
+from metabook.systems import baselines, generative, metric, optimization
 from metabook.systems.entry import System
 from metabook.tasks.families import TASKS, TaskFamily
 from metabook.tasks.protocol import Tasks
 
-SYSTEMS: dict[str, System] = {**optimization.SYSTEMS, **metric.SYSTEMS, **baselines.SYSTEMS}
+SYSTEMS: dict[str, System] = {
+    **optimization.SYSTEMS,
+    **metric.SYSTEMS,
+    **generative.SYSTEMS,
+    **baselines.SYSTEMS,
+}
 
 
 def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:

@@ -1,9 +1,10 @@
 """What every system is compared with: joint training, distances of pixels, and the exact optima of some tasks."""
 
 from metabook.baselines.clusters import BayesClusters
+from metabook.baselines.functions import BayesFunctions
 from metabook.baselines.gaussian_process import ExactGP
 from metabook.baselines.hausdorff import ModifiedHausdorff
 from metabook.baselines.joint import Joint
 from metabook.baselines.linear import BayesLinear
 
-__all__ = ["BayesClusters", "BayesLinear", "ExactGP", "Joint", "ModifiedHausdorff"]
+__all__ = ["BayesClusters", "BayesFunctions", "BayesLinear", "ExactGP", "Joint", "ModifiedHausdorff"]

@@ -1,7 +1,9 @@
 """Backbones and layers that are safe to differentiate twice, for one task or many at once."""
 
+from metabook.nn.film import AppendContext, Chain, ContextFilm, Film, add_film, insert_film
 from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
 from metabook.nn.networks import MLP, Conv4, Pixels
+from metabook.nn.pair_encoder import PairEncoder
 from metabook.nn.relation_module import FeatureMaps, RelationModule
 from metabook.nn.strided import RunningNorm, Strided
 from metabook.nn.task_encoder import TaskEncoder
@@ -9,21 +11,28 @@ from metabook.nn.temporal import AttentionBlock, Causal, CausalChain, DenseBlock
 
 __all__ = [
     "MLP",
+    "AppendContext",
     "AttentionBlock",
     "Causal",
     "CausalChain",
+    "Chain",
+    "ContextFilm",
     "Conv2d",
     "Conv4",
     "DenseBlock",
     "FeatureMaps",
+    "Film",
     "GroupNorm",
     "Linear",
     "MaxPool2d",
+    "PairEncoder",
     "Pixels",
     "RelationModule",
     "RunningNorm",
     "Strided",
     "TaskBatchNorm",
     "TaskEncoder",
+    "add_film",
+    "insert_film",
     "tc_block",
 ]

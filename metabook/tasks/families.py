@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from metabook.checks import check_choice
 from metabook.tasks.characters import challenge_tasks, folder_tasks, glyph_tasks, omniglot_tasks
 from metabook.tasks.clusters import Clusters
+from metabook.tasks.function_families import FunctionFamilies
 from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.linear import LinearRegression
 from metabook.tasks.mixed_curvature import MixedCurvature
@@ -47,6 +48,9 @@ TASKS: dict[str, TaskFamily] = {
     "sinusoids": TaskFamily(Sinusoids, "sines of random amplitude and phase (Finn et al. 2017)"),
     "named-sinusoids": TaskFamily(
         named_sinusoid_tasks, "sines whose input names the amplitude; new tasks are misnamed (Yin et al. 2020)"
+    ),
+    "function-families": TaskFamily(
+        FunctionFamilies, "waves, lines, parabolas, kinks and steps: many modes (Vuorio et al. 2019)"
     ),
     "linear": TaskFamily(LinearRegression, "linear functions with noise; the Bayes optimum is known"),
     "mixed-curvature": TaskFamily(MixedCurvature, "linear functions, inputs in other units each; the optimum is known"),

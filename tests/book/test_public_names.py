@@ -18,7 +18,7 @@ MODULES = re.findall(r"\{public-names\} (\S+)", (ROOT / "book" / "api.md").read_
 # Commands and helpers that readers do not import.
 INSIDE = {"checks", "cli", "commands", "compiled", "files", "kernels", "progress", "resuming"}
 INSIDE |= {"benchmark", "loops", "meta_gradient", "optimizers_record", "recipe", "recipes", "record", "systems"}
-INSIDE |= {"timer"}
+INSIDE |= {"functions", "timer"}
 INSIDE |= {"estimator_input", "pretrain"}
 
 

@@ -1,0 +1,8 @@
+"""The systems of the generative chapter."""
+
+from __future__ import annotations
+
+from metabook.systems import task_codes
+from metabook.systems.entry import System
+
+SYSTEMS: dict[str, System] = {**task_codes.SYSTEMS}
