@@ -1,5 +1,7 @@
 """Backbones and layers that are safe to differentiate twice, for one task or many at once."""
 
+from metabook.nn.deform import Deform, PairNet
+from metabook.nn.discriminator import Discriminator
 from metabook.nn.film import AppendContext, Chain, ContextFilm, Film, add_film, insert_film
 from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
 from metabook.nn.networks import MLP, Conv4, Pixels
@@ -7,6 +9,7 @@ from metabook.nn.pair_encoder import PairEncoder
 from metabook.nn.relation_module import FeatureMaps, RelationModule
 from metabook.nn.strided import RunningNorm, Strided
 from metabook.nn.task_encoder import TaskEncoder
+from metabook.nn.task_generator import TaskGenerator
 from metabook.nn.temporal import AttentionBlock, Causal, CausalChain, DenseBlock, tc_block
 
 __all__ = [
@@ -19,13 +22,16 @@ __all__ = [
     "ContextFilm",
     "Conv2d",
     "Conv4",
+    "Deform",
     "DenseBlock",
+    "Discriminator",
     "FeatureMaps",
     "Film",
     "GroupNorm",
     "Linear",
     "MaxPool2d",
     "PairEncoder",
+    "PairNet",
     "Pixels",
     "RelationModule",
     "RunningNorm",
@@ -34,5 +40,6 @@ __all__ = [
     "TaskEncoder",
     "add_film",
     "insert_film",
+    "TaskGenerator",
     "tc_block",
 ]
