@@ -13,8 +13,7 @@ from metabook.learner import MetaLearner
 from metabook.likelihood import Classification, Likelihood, Regression
 from metabook.metric import ProtoNet
 from metabook.optimization import MAML
-from metabook.registry import SYSTEMS, build, make_tasks
-from metabook.tasks.families import TASKS
+from metabook.registry import SYSTEMS, TASKS, build, make_tasks
 from metabook.tasks.protocol import Tasks
 from metabook.training import History, train
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from metabook import embeddings
 from metabook.device import make_generator
 from metabook.learner import MetaLearner
 from metabook.systems import baselines, generative, metric, optimization
 from metabook.systems.entry import System
-from metabook.tasks.families import TASKS, TaskFamily
+from metabook.tasks import families
+from metabook.tasks.families import TaskFamily
 from metabook.tasks.protocol import Tasks
 
 SYSTEMS: dict[str, System] = {
@@ -21,6 +23,7 @@ SYSTEMS: dict[str, System] = {
     **generative.SYSTEMS,
     **baselines.SYSTEMS,
 }
+TASKS: dict[str, TaskFamily] = {**families.TASKS, **embeddings.TASKS}
 
 
 def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:

@@ -11,10 +11,9 @@ from metabook.commands import options
 from metabook.commands.table import table
 from metabook.evaluation import evaluate
 from metabook.learner import MetaLearner
-from metabook.registry import SYSTEMS, build, make_tasks
+from metabook.registry import SYSTEMS, TASKS, build, make_tasks
 from metabook.runs import CONFIG, load_learner, read_config
 from metabook.tasks.distort import MILD
-from metabook.tasks.families import TASKS
 from metabook.tasks.protocol import Tasks
 from metabook.views import Views
 

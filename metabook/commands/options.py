@@ -7,8 +7,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metabook.registry import SYSTEMS, check_options, find
-from metabook.tasks.families import TASKS
+from metabook.registry import SYSTEMS, TASKS, check_options, find
 
 ALIASES = {"sinusoid": "sinusoids"}
 INHERITED = ("way", "shots", "queries", "size", "framed")  #: what a run's own tasks pass on to others

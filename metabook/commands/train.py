@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 from metabook.checks import check_count, check_positive
 from metabook.commands import options, recipe
 from metabook.device import pick_device
-from metabook.registry import SYSTEMS, build, find, make_tasks
+from metabook.registry import SYSTEMS, TASKS, build, find, make_tasks
 from metabook.runs import CHECKPOINT, CONFIG, HISTORY, make_config, read_config, write_config
-from metabook.tasks.families import TASKS
 from metabook.training import History, train
 
 

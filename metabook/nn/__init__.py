@@ -6,6 +6,7 @@ from metabook.nn.film import AppendContext, Chain, ContextFilm, Film, add_film, 
 from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
 from metabook.nn.networks import MLP, Conv4, Pixels
 from metabook.nn.pair_encoder import PairEncoder
+from metabook.nn.pair_means import PairMeans
 from metabook.nn.relation_module import FeatureMaps, RelationModule
 from metabook.nn.strided import RunningNorm, Strided
 from metabook.nn.task_encoder import TaskEncoder
@@ -31,6 +32,7 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "PairEncoder",
+    "PairMeans",
     "PairNet",
     "Pixels",
     "RelationModule",

@@ -4,6 +4,7 @@ from metabook.tasks.challenge import OmniglotChallenge
 from metabook.tasks.clusters import Clusters
 from metabook.tasks.composed import Composed
 from metabook.tasks.distort import Distort
+from metabook.tasks.embedded import Embedded
 from metabook.tasks.function_families import FunctionFamilies
 from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.images import FewShot
@@ -18,6 +19,7 @@ __all__ = [
     "Clusters",
     "Composed",
     "Distort",
+    "Embedded",
     "FewShot",
     "FunctionFamilies",
     "GaussianProcess",

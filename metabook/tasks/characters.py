@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metabook.checks import check_count
 from metabook.data import folder, glyphs, omniglot
+from metabook.data.class_images import ClassImages
 from metabook.tasks.challenge import OmniglotChallenge
 from metabook.tasks.composed import Composed
 from metabook.tasks.distort import Distort
@@ -32,11 +33,7 @@ def glyph_tasks(
     fixed_labels: every letter has the same label in all tasks (``FewShot``). composed: the part of a training task's
     classes that are made of two letters (``Composed``).
     """
-    data = glyphs.load(part)
-    if classes is not None:
-        if check_count("classes", classes) > len(data.names):
-            raise ValueError(f"classes: {classes} given; the {part} part has {len(data.names)} letters")
-        data = data.select(i * len(data.names) // classes for i in range(classes))
+    data = glyph_images(part, classes)
     if part != "train":
         composed = 0.0
     tasks = FewShot(
@@ -52,6 +49,19 @@ def glyph_tasks(
         fixed_labels=fixed_labels,
     )
     return Composed(tasks, part=composed, distort=Distort() if distort else None) if composed else tasks
+
+
+def glyph_images(part: str, classes: int | None = None) -> ClassImages:
+    """The letters of a part; with ``classes`` only so many of them, spread evenly over its scripts.
+
+    Raises TypeError or ValueError for a number of letters that the part does not have.
+    """
+    data = glyphs.load(part)
+    if classes is None:
+        return data
+    if check_count("classes", classes) > len(data.names):
+        raise ValueError(f"classes: {classes} given; the {part} part has {len(data.names)} letters")
+    return data.select(i * len(data.names) // classes for i in range(classes))
 
 
 def omniglot_tasks(
@@ -81,12 +91,7 @@ def omniglot_tasks(
         chosen.
     """
     training = part == "train"
-    if part == "test":
-        data = omniglot.held_out(split, held_out, size=size, framed=framed)
-    else:
-        data = omniglot.load(split, size=size, framed=framed)
-        kept = [c for c in range(len(data.names)) if (c % VALIDATE_EACH == 0) == (part == "validation")]
-        data = data if all_classes and training else data.select(kept)
+    data = omniglot_images(part, split, held_out, size=size, framed=framed, all_classes=all_classes)
     if training and rotations:
         data = data.rotated()
     if training and flips:
@@ -104,6 +109,17 @@ def omniglot_tasks(
         distort=None if composed else distortion,
     )
     return Composed(tasks, part=composed, distort=distortion) if composed else tasks
+
+
+def omniglot_images(
+    part: str, split: str, held_out: str, *, size: int = 28, framed: bool = False, all_classes: bool = False
+) -> ClassImages:
+    """The characters of a part, as in ``omniglot_tasks``, none of them turned, mirrored or distorted."""
+    if part == "test":
+        return omniglot.held_out(split, held_out, size=size, framed=framed)
+    data = omniglot.load(split, size=size, framed=framed)
+    kept = [c for c in range(len(data.names)) if (c % VALIDATE_EACH == 0) == (part == "validation")]
+    return data if all_classes and part == "train" else data.select(kept)
 
 
 def challenge_tasks(
