@@ -16,10 +16,11 @@ class Measurement(NamedTuple):
     episodes: int = 2000
     batch: int = 100
     views: int = 0  #: distorted copies of a task to average over (``metabook.views``); 0: the task as it is
+    best_views: int = 0  #: distorted copies of which the most alike pair counts (``metabook.metric.BestView``)
 
     def settings(self) -> Options:
         """What is special about it, as plain values."""
-        views = {"views": self.views} if self.views else {}
+        views = {k: n for k, n in {"views": self.views, "best_views": self.best_views}.items() if n}
         return {**self.task_options, **self.options, **views, "episodes": self.episodes}
 
 

@@ -24,6 +24,7 @@ from metabook.device import pick_device
 from metabook.evaluation import Score, Scores, evaluate
 from metabook.files import write_json
 from metabook.learner import MetaLearner
+from metabook.metric import BestView, ProtoNet
 from metabook.recipe import Measurement, Recipe
 from metabook.recipes import RECIPES
 from metabook.recipes.training import train_recipe
@@ -86,6 +87,9 @@ def _score(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, d
     tester = build(recipe.system, tasks, **recipe.options | test.options)
     tester.load_state_dict(learner.state_dict())
     tester = Views(tester, MILD, copies=test.views) if test.views else tester
+    if test.best_views:
+        assert isinstance(tester, ProtoNet), f"{recipe.title}: best views are those of prototypical networks"
+        tester = BestView(tester, MILD, copies=test.best_views)
     scores = evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
     return next(iter(scores.values()))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -16,6 +16,14 @@ from metabook.learner import MetaLearner
 from metabook.likelihood import Classification
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def views_of(x: Tensor, change: Change, copies: int, seed: int) -> Iterator[Tensor]:
+    """x [B, S, C, H, W] as it is, then ``copies - 1`` changed copies of it; the draws are fixed by ``seed``."""
+    yield x
+    generator = make_generator(x.device, seed)
+    for _ in range(copies - 1):
+        yield change(x.flatten(0, 1), generator).view(x.shape)
 
 
 class Views(MetaLearner):
@@ -44,11 +52,12 @@ class Views(MetaLearner):
 
     def adapt(self, support: Examples) -> tuple[Any, ...]:
         """The wrapped learner's state for each copy of the support set."""
-        return tuple(self.learner.adapt(Examples(x, support.y)) for x in self._views(support.x, self.seed))
+        views = views_of(support.x, self.change, self.copies, self.seed)
+        return tuple(self.learner.adapt(Examples(x, support.y)) for x in views)
 
     def predict(self, state: tuple[Any, ...], query_x: Tensor) -> Distribution:
         """The mean of the log-probabilities over the copies, normalised; batch shape [B, Q]."""
-        views = self._views(query_x, self.seed + 1)
+        views = views_of(query_x, self.change, self.copies, self.seed + 1)
         logits = [self._logits(s, x) for s, x in zip(state, views, strict=True)]
         return Categorical(logits=torch.stack(logits).mean(0), validate_args=False)
 
@@ -61,8 +70,3 @@ class Views(MetaLearner):
         if not isinstance(prediction, Categorical):
             raise TypeError(f"learner: predictions of type {type(prediction).__name__} given; Categorical is allowed")
         return prediction.logits  # normalised log-probabilities, [B, Q, N]
-
-    def _views(self, x: Tensor, seed: int) -> list[Tensor]:
-        generator = make_generator(x.device, seed)
-        changed = [self.change(x.flatten(0, 1), generator).view(x.shape) for _ in range(self.copies - 1)]
-        return [x, *changed]

@@ -43,6 +43,11 @@ COMMANDS = {
         "--way: sinusoids has no such option",
     ),
     "views of vectors": (["evaluate", "RUN", "--views", "4"], r"--views: inputs of shape \[1\] are no images"),
+    "best views of vectors": (["evaluate", "RUN", "--best-views", "4"], r"--best-views: inputs of shape \[1\]"),
+    "best views and views": (
+        ["evaluate", "nearest-pixels", "--tasks", "glyphs", "--views", "4", "--best-views", "4"],
+        "--best-views: given with --views 4; give one of the two",
+    ),
     "no views": (["evaluate", "nearest-pixels", "--tasks", "glyphs", "--views", "0"], "copies: 0 given; at least 1"),
     "text as a count": ([*TRAIN, "--batch", "many"], "--batch: invalid int value: 'many'"),
     "a negative count": ([*TRAIN, "--steps", "-5"], "steps: -5 given; at least 1"),

@@ -253,3 +253,11 @@ def test_views_are_averaged(capsys):
     assert (plain["views"], views["views"]) == (None, 4)
     assert plain["scores"]["accuracy"]["n"] == views["scores"]["accuracy"]["n"] == 20
     assert plain["scores"]["nll"] != views["scores"]["nll"]
+
+
+def test_the_best_views_are_found(capsys):
+    """The nearest mean of pixels is a prototypical network; the best of four views of each is another answer."""
+    command = ["evaluate", "nearest-pixels", "--tasks", "glyphs", "--episodes", "20", "--json", "--device", "cpu"]
+    plain, best = (json.loads(out_of(capsys, *command, *more)) for more in ((), ("--best-views", "4")))
+    assert (plain["best_views"], best["best_views"]) == (None, 4)
+    assert plain["scores"]["nll"] != best["scores"]["nll"]

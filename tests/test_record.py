@@ -10,6 +10,7 @@ import pytest
 
 import metabook
 from metabook import record
+from metabook.metric import BestView
 from metabook.recipe import Measurement, Published, Recipe
 from metabook.recipes import RECIPES, training
 from metabook.registry import SYSTEMS, TASKS
@@ -118,15 +119,19 @@ def test_views_of_a_measurement_are_averaged(tmp_path):
     tests = (
         Measurement("plain", {"way": 3, "queries": 2}, episodes=20),
         Measurement("views", {"way": 3, "queries": 2}, episodes=20, views=4),
+        Measurement("best", {"way": 3, "queries": 2}, episodes=20, best_views=4),
     )
     result = record.measure("pixels", Recipe("pixels", "nearest-pixels", "glyphs", tests), tmp_path, device="cpu")
     assert result["settings"]["tests"]["views"] == {"way": 3, "queries": 2, "views": 4, "episodes": 20}
     assert "views" not in result["settings"]["tests"]["plain"]
-    plain, views = (score["mean"] for score in result["scores"].values())
+    plain, views, best = (score["mean"] for score in result["scores"].values())
     tasks = metabook.make_tasks("glyphs", part="test", way=3, queries=2)
     learner = Views(metabook.build("nearest-pixels", tasks), MILD, copies=4)
     again = metabook.evaluate(learner, tasks, episodes=20, seed=record.TEST_SEED, device="cpu")
     assert again["accuracy"].mean == views != plain
+    learner = BestView(metabook.build("nearest-pixels", tasks), MILD, copies=4)
+    again = metabook.evaluate(learner, tasks, episodes=20, seed=record.TEST_SEED, device="cpu")
+    assert again["accuracy"].mean == best != views
 
 
 def test_phases_and_seeds_by_hand(tiny, tmp_path, capsys):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -15,20 +14,7 @@ from metabook.episode import Episode, Examples
 from metabook.learner import MetaLearner
 from metabook.likelihood import Classification
 from metabook.mapping import run
-
-
-def _euclidean(z: Tensor, c: Tensor) -> Tensor:
-    # -|z - c|^2 = 2 z.c - |c|^2 - |z|^2; the last term is the same for every class         (eq. 2)
-    return 2 * z @ c.mT - c.square().sum(-1).unsqueeze(1) - z.square().sum(-1, keepdim=True)
-
-
-def _cosine(z: Tensor, c: Tensor) -> Tensor:
-    # z.c / (|z| |c|)                                                                     (sec. 2.6)
-    return F.normalize(z, dim=-1) @ F.normalize(c, dim=-1).mT
-
-
-#: Name -> logits of queries z [B, Q, D] for prototypes c [B, N, D], [B, Q, N].
-DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"euclidean": _euclidean, "cosine": _cosine}
+from metabook.metric.distances import DISTANCES
 
 
 class ProtoNet(MetaLearner):
@@ -43,8 +29,12 @@ class ProtoNet(MetaLearner):
     net: the embedding, from inputs to D features. Every class needs at least one support example
         (``check_episode`` looks once a run; the prototype of a class without one is NaN).
     distance: "euclidean", minus the squared distance as logit; or "cosine", the paper's ablation: the cosine of query
-        and class mean. Cosines lie between -1 and 1, so no class gets more than 1 / (1 + (N - 1) e^-2).
+        and class mean; or "local", a cosine of maps [C, H, W] that are compared place by place
+        (``metabook.metric.distances``). Cosines lie between -1 and 1, so no class gets more than
+        1 / (1 + (N - 1) e^-2).
     scale: where a learned factor of the logits starts, for example 10; None, as in the paper, for no such factor.
+    swap: train both ways, also with the query as support set and the support set as query. Every class must then have
+        a query. The images are embedded once.
 
     Raises ValueError for a likelihood without classes, an unknown distance, or a scale that is not above 0.
     """
@@ -56,31 +46,46 @@ class ProtoNet(MetaLearner):
         *,
         distance: str = "euclidean",
         scale: float | None = None,
+        swap: bool = False,
     ) -> None:
         if not isinstance(likelihood, Classification):
             raise ValueError(f"likelihood: {likelihood!r} given; prototypes need classes, Classification(n_way)")
         super().__init__(likelihood)
         self.net = net
         self.distance = check_choice("distance", distance, DISTANCES)
+        self.swap = swap
         self.log_scale = None if scale is None else nn.Parameter(torch.tensor(math.log(check_positive("scale", scale))))
 
     def adapt(self, support: Examples) -> Tensor:
-        """Prototypes [B, N, D]: the mean embedding of each class."""
-        z = run(self.net, support.x)
-        # c_k = 1/|S_k| sum over S_k of f(x)                                              (eq. 1)
-        member = F.one_hot(support.y, self.likelihood.size).to(z.dtype)  # [B, S, N]
-        counts = member.sum(1).unsqueeze(-1)  # [B, N, 1]
-        return member.mT @ z / counts
+        """Prototypes [B, N, D], or [B, N, C, H, W]: the mean embedding of each class."""
+        return self._prototypes(self.embed(support.x), support.y)
 
     def predict(self, state: Tensor, query_x: Tensor) -> Distribution:
         """Softmax over negative squared distances, or cosines, to the prototypes; batch shape [B, Q]."""
-        return self.likelihood.distribution(self._logits(state, query_x))
+        return self.likelihood.distribution(self.compare(self.embed(query_x), state))
 
     def meta_loss(self, batch: Episode) -> Tensor:
         """Mean negative log-probability of the queries' classes, in nats."""
-        logits = self._logits(self.adapt(batch.support), batch.query.x)
-        return self.likelihood.loss(logits, batch.query.y).mean()
+        support, query = self.embed(batch.support.x), self.embed(batch.query.x)
+        loss = self._loss(support, batch.support.y, query, batch.query.y)
+        if self.swap:
+            loss = (loss + self._loss(query, batch.query.y, support, batch.support.y)) / 2
+        return loss.mean()
 
-    def _logits(self, prototypes: Tensor, query_x: Tensor) -> Tensor:
-        logits = DISTANCES[self.distance](run(self.net, query_x), prototypes)
+    def embed(self, x: Tensor) -> Tensor:
+        """[B, S, *X] -> [B, S, D], or maps [B, S, C, H, W]."""
+        return run(self.net, x)
+
+    def compare(self, z: Tensor, prototypes: Tensor) -> Tensor:
+        """Logits [B, Q, n] of embeddings z [B, Q, D] for any number n of prototypes [B, n, D]."""
+        logits = DISTANCES[self.distance](z, prototypes)
         return logits if self.log_scale is None else logits * self.log_scale.exp()
+
+    def _loss(self, support: Tensor, support_y: Tensor, query: Tensor, query_y: Tensor) -> Tensor:
+        return self.likelihood.loss(self.compare(query, self._prototypes(support, support_y)), query_y)
+
+    def _prototypes(self, z: Tensor, y: Tensor) -> Tensor:
+        # c_k = 1/|S_k| sum over S_k of f(x)                                              (eq. 1)
+        member = F.one_hot(y, self.likelihood.size).to(z.dtype)  # [B, S, N]
+        counts = member.sum(1).unsqueeze(-1)  # [B, N, 1]
+        return (member.mT @ z.flatten(2) / counts).unflatten(2, z.shape[2:])

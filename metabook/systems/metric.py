@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from metabook.checks import check_choice, check_count
 from metabook.likelihood import Classification
@@ -23,15 +24,12 @@ def _prototypical(
     norm: str = "batch",
     distance: str = "euclidean",
     scale: float | None = None,
+    swap: bool = False,
     backbone: str = "usual",
 ) -> ProtoNet:
-    if check_choice("backbone", backbone, BACKBONES) == "usual":
-        net = network(x_shape, None, width=width, norm=norm)
-    elif len(x_shape) != 3 or width is not None:
-        raise ValueError(f"backbone: strided given for inputs {list(x_shape)} and width {width}; images, no width")
-    else:
-        net = Strided(x_shape[0], norm=norm)
-    return ProtoNet(net, likelihood, distance=distance, scale=scale)
+    maps = distance == "local"
+    net = _maps(x_shape, width, norm, backbone)[0] if maps else _features(x_shape, None, width, norm, backbone)
+    return ProtoNet(net, likelihood, distance=distance, scale=scale, swap=swap)
 
 
 def _matching(
@@ -41,9 +39,9 @@ def _matching(
     scale: float = 10.0,
     width: int | None = None,
     norm: str = "batch",
+    backbone: str = "usual",
 ) -> MatchingNet:
-    net = network(x_shape, None, width=width, norm=norm)
-    return MatchingNet(net, likelihood, scale=scale)
+    return MatchingNet(_features(x_shape, None, width, norm, backbone), likelihood, scale=scale)
 
 
 def _matching_full_context(
@@ -54,22 +52,28 @@ def _matching_full_context(
     steps: int = 5,
     width: int | None = None,
     norm: str = "batch",
+    backbone: str = "usual",
 ) -> MatchingNet:
-    net = network(x_shape, None, width=width, norm=norm)
+    net = _features(x_shape, None, width, norm, backbone)
     with torch.no_grad():
         features = run(net, torch.zeros(1, 2, *x_shape)).shape[-1]  # D, what two blank examples become
     return MatchingNet(net, likelihood, scale=scale, full_context=True, features=features, steps=steps)
 
 
 def _relation(
-    x_shape: Shape, likelihood: Classification, *, width: int | None = None, norm: str = "batch", loss: str = "mse"
+    x_shape: Shape,
+    likelihood: Classification,
+    *,
+    width: int | None = None,
+    norm: str = "batch",
+    loss: str = "mse",
+    backbone: str = "usual",
 ) -> RelationNet:
     if len(x_shape) == 3:
-        width, size = 64 if width is None else width, min(x_shape[1:])
-        body = FeatureMaps(x_shape[0], width=width, size=size, norm=norm)
-        return RelationNet(body, compare_maps(width, size // 4, norm=norm), likelihood, loss=loss)
+        body, channels, size = _maps(x_shape, width, norm, backbone)
+        return RelationNet(body, compare_maps(channels, size, norm=norm), likelihood, loss=loss)
     relation = compare_vectors(64, 40 if width is None else width)
-    return RelationNet(network(x_shape, None, width=width, norm=norm), relation, likelihood, loss=loss)
+    return RelationNet(_features(x_shape, None, width, norm, backbone), relation, likelihood, loss=loss)
 
 
 def _snail(
@@ -80,15 +84,39 @@ def _snail(
     filters: int = 64,
     width: int | None = None,
     norm: str = "batch",
+    backbone: str = "usual",
 ) -> SNAIL:
     f = check_count("filters", filters, least=4)
     return SNAIL(
-        network(x_shape, 64, width=width, norm=norm),
+        _features(x_shape, 64, width, norm, backbone),
         likelihood,
         max_shots=max_shots,
         filters=f,
         attention=((f // 2, f // 4), (2 * f, f), (4 * f, 2 * f)),  # the paper's proportions
     )
+
+
+def _features(x_shape: Shape, outputs: int | None, width: int | None, norm: str, backbone: str) -> nn.Module:
+    """The usual network, or ``Strided``, to a vector of features."""
+    if _is_usual(x_shape, width, backbone):
+        return network(x_shape, outputs, width=width, norm=norm)
+    return Strided(x_shape[0], outputs, size=min(x_shape[1:]), norm=norm)
+
+
+def _maps(x_shape: Shape, width: int | None, norm: str, backbone: str) -> tuple[nn.Module, int, int]:
+    """A network to maps [channels, size, size] of square images; channels; size."""
+    if len(x_shape) != 3:
+        raise ValueError(f"distance: local given for inputs {list(x_shape)}; it compares maps of images")
+    if _is_usual(x_shape, width, backbone):
+        channels, size = 64 if width is None else width, min(x_shape[1:])
+        return FeatureMaps(x_shape[0], width=channels, size=size, norm=norm), channels, size // 4
+    return Strided(x_shape[0], norm=norm, maps=True), 128, (min(x_shape[1:]) + 1) // 2 // 2
+
+
+def _is_usual(x_shape: Shape, width: int | None, backbone: str) -> bool:
+    if check_choice("backbone", backbone, BACKBONES) == "strided" and (len(x_shape) != 3 or width is not None):
+        raise ValueError(f"backbone: strided given for inputs {list(x_shape)} and width {width}; images, no width")
+    return backbone == "usual"
 
 
 SYSTEMS: dict[str, System] = {

@@ -209,7 +209,7 @@ def test_weights_of_before_the_options_still_load_and_a_scale_is_one_number_more
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"distance": "manhattan"}, r"^distance: 'manhattan' given; allowed are euclidean, cosine$"),
+        ({"distance": "manhattan"}, r"^distance: 'manhattan' given; allowed are euclidean, cosine, local$"),
         ({"scale": 0.0}, r"^scale: 0.0 given; a finite number above 0 is needed$"),
     ],
 )

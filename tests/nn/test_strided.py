@@ -66,9 +66,23 @@ def test_sizes():
         assert Strided(1)(torch.zeros(1, 2, 1, size, size)).shape == (1, 2, places * 128)
 
 
+@pytest.mark.parametrize("size", [28, 36])
+def test_maps_and_a_linear_end(size):
+    """Maps: no second pooling, so pooling them gives the features. Outputs: a linear layer on the features."""
+    torch.manual_seed(0)
+    plain, maps, linear = (Strided(1, size=size, **options) for options in ({}, {"maps": True}, {"outputs": 7}))
+    x = torch.rand(1, 2, 1, size, size)
+    assert maps(x).shape == (1, 2, 128, size // 4, size // 4)
+    assert [p.shape for p in maps.parameters()] == [p.shape for p in plain.parameters()]
+    linear.features.load_state_dict(plain.features.state_dict())
+    torch.testing.assert_close(linear(x), linear.head(plain(x)))
+    assert linear(x).shape == (1, 2, 7)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"outputs": 3, "maps": True}, "outputs: 3 given with maps=True"),
         ({"widths": (8, 8, 8)}, "widths: 3 of them given; four are needed"),
         ({"widths": (8, 8, 8, 0)}, "widths: 0 given; at least 1"),
         ({"norm": "layer"}, "norm: 'layer' given; allowed are batch, group, none, running"),
