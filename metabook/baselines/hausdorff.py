@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -18,14 +19,14 @@ class Drawings(NamedTuple):
 
     ink: Tensor  #: [B, S, H*W] 1 where there is ink
     distance: Tensor  #: [B, S, H*W] from each pixel to the nearest ink, in pixels
-    y: Tensor  #: [B, S]
+    labels: Tensor  #: [B, S, N], one-hot
 
 
 class ModifiedHausdorff(MetaLearner):
     """Nearest neighbour by the modified Hausdorff distance between the inked pixels of two drawings.
 
     Dubuisson, Jain (1994), doi:10.1109/ICPR.1994.576361, eq. 8 and 14; the baseline of the Omniglot Challenge.
-    State: ink and distance maps of the support images [B, S, H*W], and their labels [B, S].
+    State: ink and distance maps of the support images [B, S, H*W], and their labels [B, S, N].
     Chapter: metric.
     Differs: ink is what is darker than ``threshold``; drawings are moved by whole pixels until the centre of their ink
         is that of the image. A class is as near as its nearest example. Logits are negative distances in pixels.
@@ -42,8 +43,9 @@ class ModifiedHausdorff(MetaLearner):
         self.threshold = threshold
 
     def adapt(self, support: Examples) -> Drawings:
-        """Ink and distance maps. x: [B, S, 1, H, W] in [0, 1]."""
-        return Drawings(*self._maps(support.x), support.y)
+        """Ink and distance maps. x: [B, S, 1, H, W] in [0, 1]; other inputs count as images of one row."""
+        ink, distance = self._maps(support.x)
+        return Drawings(ink, distance, F.one_hot(support.y, self.likelihood.size).to(ink.dtype))
 
     def predict(self, state: Drawings, query_x: Tensor) -> Distribution:
         """Softmax over negative distances to the nearest example of each class; batch shape [B, Q]."""
@@ -52,8 +54,8 @@ class ModifiedHausdorff(MetaLearner):
         there = ink @ state.distance.mT / ink.sum(-1, keepdim=True).clamp(min=1)  # [B, Q, S]
         back = distance @ state.ink.mT / state.ink.sum(-1).clamp(min=1).unsqueeze(1)
         h = torch.maximum(there, back)
-        other = state.y.unsqueeze(1) != torch.arange(self.likelihood.size, device=h.device).unsqueeze(1)  # [B, N, S]
-        nearest = h.unsqueeze(2).masked_fill(other.unsqueeze(1), torch.inf).amin(-1)  # [B, Q, N]
+        other = state.labels.mT.unsqueeze(1) == 0  # [B, 1, N, S]
+        nearest = h.unsqueeze(2).masked_fill(other, torch.inf).amin(-1)  # [B, Q, N]
         return self.likelihood.distribution(-nearest)
 
     def meta_loss(self, batch: Episode) -> Tensor:
@@ -62,6 +64,7 @@ class ModifiedHausdorff(MetaLearner):
 
     def _maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Ink and distance to ink of centred drawings, both [B, S, H*W]."""
+        x = x if x.dim() == 5 else x.flatten(2)[:, :, None, None]
         height, width = x.shape[-2:]
         ink = (x[:, :, 0] > self.threshold).to(x.dtype)
         rows, columns = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (height, width))

@@ -31,7 +31,8 @@ class Strided(nn.Module):
     A ``Conv4`` of 64 channels does three quarters of its work in its second layer; here no layer does most of it.
 
     outputs: of a linear layer at the end, which needs ``size``, the side of the images; None for none.
-    maps: leave out the second pooling and return maps [B, S, widths[3], H / 4, W / 4], for comparing place by place.
+    maps: leave out the second pooling and the last ReLU and return maps [B, S, widths[3], H / 4, W / 4], for comparing
+        place by place.
     norm: "batch" (each task's own batch statistics: transductive), "group" (inductive), "running" (``RunningNorm``,
         inductive in evaluation mode) or "none".
 
@@ -65,7 +66,7 @@ class Strided(nn.Module):
             )
             layers += [RunningNorm(sizes[i + 1])] if norm == "running" else []
             layers += after_convolution(sizes[i + 1], norm, pool=i == 1 or (i == 2 and not maps))
-        self.features = nn.Sequential(*layers)
+        self.features = nn.Sequential(*(layers[:-1] if maps else layers))
         self.maps = maps
         places = ((size + 1) // 2 // 4) ** 2
         self.head = nn.Identity() if outputs is None else Linear(sizes[4] * places, check_count("outputs", outputs))

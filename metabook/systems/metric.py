@@ -110,7 +110,8 @@ def _maps(x_shape: Shape, width: int | None, norm: str, backbone: str) -> tuple[
     if _is_usual(x_shape, width, backbone):
         channels, size = 64 if width is None else width, min(x_shape[1:])
         return FeatureMaps(x_shape[0], width=channels, size=size, norm=norm), channels, size // 4
-    return Strided(x_shape[0], norm=norm, maps=True), 128, (min(x_shape[1:]) + 1) // 2 // 2
+    widths = (32, 64, 128, 64)
+    return Strided(x_shape[0], widths=widths, norm=norm, maps=True), widths[-1], (min(x_shape[1:]) + 1) // 2 // 2
 
 
 def _is_usual(x_shape: Shape, width: int | None, backbone: str) -> bool:
