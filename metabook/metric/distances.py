@@ -43,16 +43,19 @@ def local(z: Tensor, c: Tensor) -> Tensor:
     if z.dim() != 5:
         raise ValueError(f"distance: local given for features {list(z.shape[2:])}; it compares maps [C, H, W]")
     z, c = (F.normalize(maps.flatten(2), dim=-1).view(maps.shape) for maps in (z, c))
-    return (_look_around(z, c) + _look_around(c, z).mT) / 2
-
-
-def _look_around(a: Tensor, b: Tensor) -> Tensor:
-    """[B, n, C, H, W], [B, m, C, H, W] -> [B, n, m]: every place of a takes the best of the 3x3 around it in b."""
-    height, width = a.shape[-2:]
-    here = a.permute(0, 3, 4, 1, 2)  # [B, H, W, n, C]
-    around = F.pad(b, (1, 1, 1, 1)).permute(0, 3, 4, 2, 1)  # [B, H + 2, W + 2, C, m]
-    found = [here @ around[:, i : i + height, j : j + width] for i, j in product(range(3), repeat=2)]
-    return torch.stack(found).amax(0).sum((1, 2))
+    (b, q, channels, h, w), n = z.shape, c.shape[1]
+    steps = list(product(range(3), repeat=2))  # from no step up or left, 0, to a step down or right, 2
+    here = z.permute(0, 3, 4, 1, 2).reshape(b * h * w, q, channels)
+    padded = F.pad(c, (1, 1, 1, 1)).permute(0, 3, 4, 2, 1)  # [B, H + 2, W + 2, C, N]
+    around = torch.stack([padded[:, i : i + h, j : j + w] for i, j in steps], 4).reshape(b * h * w, channels, 9 * n)
+    products = torch.bmm(here, around).view(b, h, w, q, 9, n)  # of a place of z and one a step away in c
+    of_z = products.amax(4)
+    # the same products, moved to where they are in c; nothing comes in at the border
+    moved = [
+        F.pad(p, (0, 0, 0, 0, j - 1, 1 - j, i - 1, 1 - i)) for p, (i, j) in zip(products.unbind(4), steps, strict=True)
+    ]
+    of_c = torch.stack(moved).amax(0)
+    return (of_z + of_c).sum((1, 2)) / 2
 
 
 #: Name -> logits of queries z [B, Q, *F] for prototypes c [B, N, *F], [B, Q, N].

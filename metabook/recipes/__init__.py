@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from metabook.recipe import Recipe
-from metabook.recipes import challenge, characters, comparison, memorisation, optimizers, sinusoids
+from metabook.recipes import challenge, characters, comparison, memorisation, metric_comparison, optimizers, sinusoids
 
 RECIPES: dict[str, Recipe] = {
     **sinusoids.RECIPES,
     **characters.RECIPES,
     **memorisation.RECIPES,
     **comparison.RECIPES,
+    **metric_comparison.RECIPES,
     **challenge.RECIPES,
     **optimizers.RECIPES,
 }

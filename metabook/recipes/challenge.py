@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from metabook.recipe import Measurement, Options, Published, Recipe
 
 COPIES = 16
-STEPS = 1400
+STEPS = 1000
 SEEDS = (0, 1, 2)
 _SMALL: dict[str, Options] = {
     "small1": {"split": "small1", "held_out": "small2"},
