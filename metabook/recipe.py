@@ -13,6 +13,7 @@ class Measurement(NamedTuple):
     label: str  #: its name, for example "mse, 5-shot, 1 step"
     task_options: Options = {}
     options: Options = {}  #: of the system, such as ``inner_steps``
+    tasks: str | None = None  #: another family than that of training, then with ``task_options`` alone
     episodes: int = 2000
     batch: int = 100
     views: int = 0  #: distorted copies of a task to average over (``metabook.views``); 0: the task as it is
@@ -21,7 +22,8 @@ class Measurement(NamedTuple):
     def settings(self) -> Options:
         """What is special about it, as plain values."""
         views = {k: n for k, n in {"views": self.views, "best_views": self.best_views}.items() if n}
-        return {**self.task_options, **self.options, **views, "episodes": self.episodes}
+        other = {} if self.tasks is None else {"tasks": self.tasks}
+        return {**other, **self.task_options, **self.options, **views, "episodes": self.episodes}
 
 
 class Published(NamedTuple):

@@ -83,7 +83,8 @@ def measure(name: str, recipe: Recipe, folder: str | os.PathLike[str], *, device
 
 
 def _score(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, device: str | None) -> Score:
-    tasks = make_tasks(recipe.tasks, part="test", **recipe.task_options | test.task_options)
+    shared = recipe.task_options if test.tasks is None else {}
+    tasks = make_tasks(test.tasks or recipe.tasks, part="test", **shared | test.task_options)
     tester = build(recipe.system, tasks, **recipe.options | test.options)
     tester.load_state_dict(learner.state_dict())
     tester = Views(tester, MILD, copies=test.views) if test.views else tester

@@ -134,6 +134,19 @@ def test_views_of_a_measurement_are_averaged(tmp_path):
     assert again["accuracy"].mean == best != views
 
 
+def test_a_measurement_may_be_of_another_family(tmp_path):
+    """Trained on nothing, scored on clusters of the plane in place of letters; options of the letters stay there."""
+    test = Measurement("other", {"way": 2, "queries": 2}, tasks="clusters", episodes=20)
+    recipe = Recipe("pixels", "nearest-pixels", "glyphs", (test,), task_options={"way": 3, "within_alphabet": True})
+    result = record.measure("pixels", recipe, tmp_path, device="cpu")
+    assert result["settings"]["tests"]["other"] == {"tasks": "clusters", "way": 2, "queries": 2, "episodes": 20}
+    tasks = metabook.make_tasks("clusters", part="test", way=2, queries=2)
+    again = metabook.evaluate(
+        metabook.build("nearest-pixels", tasks), tasks, episodes=20, seed=record.TEST_SEED, device="cpu"
+    )
+    assert again["accuracy"].mean == result["scores"]["other"]["mean"]
+
+
 def test_phases_and_seeds_by_hand(tiny, tmp_path, capsys):
     result = record.measure("tiny", TINY, tmp_path, device="cpu")
     train, new, held = (metabook.make_tasks("sinusoids", shots=5, queries=q) for q in (10, 20, 15))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -9,8 +11,26 @@ from torch.distributions import Distribution
 from metabook.checks import check_count
 from metabook.episode import Episode, Examples
 from metabook.learner import MetaLearner
-from metabook.metric.prototypical import ProtoNet
+from metabook.likelihood import Likelihood
 from metabook.views import Change, views_of
+
+
+class Comparing(Protocol):
+    """A learner that compares embeddings with prototypes, such as ``ProtoNet``."""
+
+    likelihood: Likelihood
+
+    def adapt(self, support: Examples) -> Tensor:
+        """Prototypes [B, N, *F]."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """[B, S, *X] -> [B, S, *F]."""
+
+    def compare(self, z: Tensor, prototypes: Tensor) -> Tensor:
+        """[B, Q, *F] and any number n of prototypes [B, n, *F] -> logits [B, Q, n]."""
+
+    def meta_loss(self, batch: Episode) -> Tensor:
+        """One number."""
 
 
 class BestView(MetaLearner):
@@ -29,8 +49,8 @@ class BestView(MetaLearner):
     Raises TypeError for another learner, TypeError or ValueError for copies below 1.
     """
 
-    def __init__(self, learner: ProtoNet, change: Change, *, copies: int = 16, seed: int = 0) -> None:
-        if not isinstance(learner, ProtoNet):
+    def __init__(self, learner: Comparing, change: Change, *, copies: int = 16, seed: int = 0) -> None:
+        if not hasattr(learner, "compare"):
             raise TypeError(f"learner: {type(learner).__name__} given; the best view is that of a prototypical network")
         super().__init__(learner.likelihood)
         self.learner, self.change = learner, change

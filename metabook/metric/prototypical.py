@@ -14,7 +14,7 @@ from metabook.episode import Episode, Examples
 from metabook.learner import MetaLearner
 from metabook.likelihood import Classification
 from metabook.mapping import run
-from metabook.metric.distances import DISTANCES
+from metabook.nn.distances import DISTANCES
 
 
 class ProtoNet(MetaLearner):
@@ -30,7 +30,7 @@ class ProtoNet(MetaLearner):
         (``check_episode`` looks once a run; the prototype of a class without one is NaN).
     distance: "euclidean", minus the squared distance as logit; or "cosine", the paper's ablation: the cosine of query
         and class mean; or "local", a cosine of maps [C, H, W] that are compared place by place
-        (``metabook.metric.distances``). Cosines lie between -1 and 1, so no class gets more than
+        (``metabook.nn.distances``). Cosines lie between -1 and 1, so no class gets more than
         1 / (1 + (N - 1) e^-2).
     scale: where a learned factor of the logits starts, for example 10; None, as in the paper, for no such factor.
     swap: train both ways, also with the query as support set and the support set as query. Every class must then have

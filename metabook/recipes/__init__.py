@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from metabook.recipe import Recipe
-from metabook.recipes import challenge, characters, comparison, memorisation, metric_comparison, optimizers, sinusoids
+from metabook.recipes import (
+    challenge,
+    characters,
+    comparison,
+    memorisation,
+    metric_comparison,
+    optimizers,
+    printed,
+    sinusoids,
+)
 
 RECIPES: dict[str, Recipe] = {
     **sinusoids.RECIPES,
@@ -12,5 +21,6 @@ RECIPES: dict[str, Recipe] = {
     **comparison.RECIPES,
     **metric_comparison.RECIPES,
     **challenge.RECIPES,
+    **printed.RECIPES,
     **optimizers.RECIPES,
 }

@@ -10,11 +10,10 @@ from typing import NamedTuple
 from metabook.recipe import Measurement, Options, Published, Recipe
 
 SEEDS = (0, 1, 2)
-STEPS = 1200
 NETWORK: Options = {"backbone": "strided"}
 MANY: Options = {"way": 60, "queries": 1}  #: 120 images in one task
 FIVE: Options = {"way": 5, "queries": 3}  #: 20 images in each of six tasks
-BUDGET: Options = {"steps": STEPS, "lr": 0.06, "optimizer": "muon", "schedule": "cosine"}
+BUDGET: Options = {"lr": 0.06, "optimizer": "muon", "schedule": "cosine"}
 
 _FIVE_WAY = Measurement("5-way 1-shot", {"way": 5, "queries": 5}, episodes=1000, batch=20)
 _TWENTY_WAY = Measurement("20-way 1-shot", {"way": 20, "queries": 5}, episodes=300, batch=10)
@@ -28,6 +27,7 @@ class Column(NamedTuple):
 
     title: str
     tasks: str
+    steps: int  #: of training, with 120 images each
     tests: tuple[Measurement, ...]  #: those of systems that take any number of ways
     task_options: Options = {}
     train_options: Options = {}
@@ -42,14 +42,16 @@ class Row(NamedTuple):
     five_ways: bool = False  #: it is trained on tasks of five ways
     fixed: bool = False  #: its number of ways is that of its training
     trained: bool = True
+    places: tuple[str, ...] = ("glyphs", "omniglot")  #: its columns; variants stand in the first alone
     published: tuple[Published, ...] = ()
 
 
 COLUMNS = {
-    "glyphs": Column("printed letters of held-out scripts", "glyphs", (_FIVE_WAY, _TWENTY_WAY)),
+    "glyphs": Column("printed letters of held-out scripts", "glyphs", 500, (_FIVE_WAY, _TWENTY_WAY)),
     "omniglot": Column(
         "three alphabets of Omniglot's small2, trained on small1",
         "omniglot",
+        1500,
         (_FIVE_WAY, _TWENTY_WAY, _WITHIN),
         {"split": "small1", "held_out": "small2", "framed": True},
         {"flips": True, "distort": True, "composed": 0.5, "all_classes": True},
@@ -71,7 +73,7 @@ ROWS = {
             "Snell et al. 2017, Table 1",
         ),
     ),
-    "prototypical-cosine": Row("prototypical", {"distance": "cosine", "scale": 10.0}),
+    "prototypical-cosine": Row("prototypical", {"distance": "cosine", "scale": 10.0}, places=("glyphs",)),
     "matching": Row(
         "matching",
         published=_omniglot(
@@ -80,7 +82,7 @@ ROWS = {
             "Vinyals et al. 2016, Table 1",
         ),
     ),
-    "matching-full-context": Row("matching-full-context"),
+    "matching-full-context": Row("matching-full-context", places=("glyphs",)),
     "relation": Row(
         "relation",
         five_ways=True,
@@ -112,7 +114,7 @@ def _recipe(name: str, row: Row, column: Column, place: str) -> Recipe:
         row.system,
         column.tasks,
         (_FIVE_WAY,) if row.fixed else column.tests,
-        training=({**BUDGET, **tasks, **row.training},) if row.trained else (),
+        training=({**BUDGET, "steps": column.steps, **tasks, **row.training},) if row.trained else (),
         options={**NETWORK, **row.options} if row.trained else {},
         task_options=column.task_options,
         train_options={**column.train_options, **(FIVE if row.five_ways else MANY)} if row.trained else {},
@@ -125,4 +127,5 @@ RECIPES: dict[str, Recipe] = {
     f"comparison-metric/{place}-{name}": _recipe(name, row, column, place)
     for place, column in COLUMNS.items()
     for name, row in ROWS.items()
+    if place in row.places
 }

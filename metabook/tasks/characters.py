@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metabook.checks import check_count
 from metabook.data import folder, glyphs, omniglot
-from metabook.data.class_images import ClassImages
+from metabook.data.class_images import ClassImages, concatenate
 from metabook.tasks.challenge import OmniglotChallenge
 from metabook.tasks.composed import Composed
 from metabook.tasks.distort import Distort
@@ -24,6 +24,7 @@ def glyph_tasks(
     classes: int | None = None,
     fixed_labels: bool = False,
     composed: float = 0.0,
+    handwritten: str | None = None,
 ) -> FewShot | Composed:
     """Printed letters; train, validation and test have scripts of their own.
 
@@ -31,9 +32,12 @@ def glyph_tasks(
     time distorted anew; a face never serves as support and query of the same task. ``distort=False`` draws plain faces,
     for which ``queries`` must be small. classes: only so many letters of the part, spread evenly over its scripts.
     fixed_labels: every letter has the same label in all tasks (``FewShot``). composed: the part of a training task's
-    classes that are made of two letters (``Composed``).
+    classes that are made of two letters (``Composed``). handwritten: a split of Omniglot, as small1, whose letters,
+    framed and in four rotations, are added to those of the training tasks.
     """
     data = glyph_images(part, classes)
+    if handwritten is not None and part == "train":
+        data = concatenate([data, omniglot.load(handwritten, framed=True).rotated()])
     if part != "train":
         composed = 0.0
     tasks = FewShot(

@@ -305,3 +305,15 @@ def test_rotations_and_flips_are_training_classes_only(place):
 def test_unknown_split():
     with pytest.raises(ValueError, match="split: 'small3' given; allowed are background, evaluation, small1, small2"):
         omniglot.load("small3")
+
+
+def test_handwriting_joins_printed_letters_in_training_only(place):
+    """Nine Latin characters in four turns are 36 classes more to train on, and none to be tested on."""
+    place("small1", alphabets("top", Latin=9))
+    counts = {
+        part: [make_tasks("glyphs", part=part, handwritten=split).classes for split in (None, "small1")]
+        for part in ("train", "validation", "test")
+    }
+    printed, both = counts.pop("train")
+    assert both == printed + 36
+    assert all(without == with_ for without, with_ in counts.values())

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from metabook.episode import Episode, Examples
 from metabook.likelihood import Classification
 from metabook.metric import ProtoNet
-from metabook.metric.distances import DISTANCES, cosine, euclidean, local
 from metabook.nn import Conv4, Pixels
+from metabook.nn.distances import DISTANCES, cosine, euclidean, local
 from metabook.registry import build
 from metabook.tasks import Clusters
 
