@@ -13,7 +13,7 @@ from torch import Tensor
 from metabook import pretrained
 from metabook.calibration import Calibration
 from metabook.data import folder
-from metabook.data.framing import frame_ink
+from metabook.data.framing import BOX, LARGE_BOX, frame_ink
 from metabook.learner import MetaLearner
 from metabook.likelihood import Classification
 from metabook.runs import load_learner, read_config
@@ -28,7 +28,7 @@ class Ready(NamedTuple):
     """What is known of the inputs of a trained learner, and of its confidence."""
 
     x_shape: tuple[int, ...] | None  #: of one example; None for a learner that was given itself
-    framed: bool = False  #: image files are put into the frame of the letters it was trained on
+    fill: float | None = None  #: the part of a side that the ink of an image file is made to fill; None: as it is
     calibration: Calibration = Calibration()
 
     def read(self, paths: Paths) -> Tensor:
@@ -41,9 +41,11 @@ class Ready(NamedTuple):
             shape = "unknown shape" if self.x_shape is None else f"shape {list(self.x_shape)}"
             raise ValueError(f"learner: trained on inputs of {shape}; image files need one trained on grey images")
         size = self.x_shape[1]
-        if not self.framed:
+        if self.fill is None:
             return folder.load_images(paths, size=size)
-        return torch.cat([frame_ink(folder.load_images([path], size=LARGE), size=size) for path in paths])
+        return torch.cat(
+            [frame_ink(folder.load_images([path], size=LARGE), size=size, fill=self.fill) for path in paths]
+        )
 
 
 def describe(source: Source) -> Ready:
@@ -66,11 +68,18 @@ def describe(source: Source) -> Ready:
         card = pretrained.card(str(source))
         thresholds = tuple(card["calibration"]["thresholds"])
         calibration = Calibration(card["calibration"]["temperature"], thresholds)
-        return Ready(tuple(card["x_shape"]), card["tasks"] in CHARACTERS, calibration)
+        return Ready(tuple(card["x_shape"]), _fill(card["tasks"], card["settings"]["task_options"]), calibration)
     config = read_config(source)
     if config["likelihood"]["kind"] != "classification":
         raise ValueError(f"learner: the run {source} was trained on {config['tasks']}; a classifier is needed")
-    return Ready(tuple(config["x_shape"]), config["tasks"] in CHARACTERS)
+    return Ready(tuple(config["x_shape"]), _fill(config["tasks"], config["task_options"]))
+
+
+def _fill(tasks: str, task_options: Mapping[str, Any]) -> float | None:
+    """How much of a side the ink of drawings like those of training fills."""
+    if tasks not in CHARACTERS:
+        return None
+    return LARGE_BOX if task_options.get("framed") else BOX
 
 
 def build_ready(name: str | os.PathLike[str], way: int, options: Mapping[str, Any] | None = None) -> MetaLearner:

@@ -10,9 +10,11 @@ from PIL import Image, ImageDraw
 
 from metabook.classify import classify
 from metabook.cli import main
+from metabook.data.framing import BOX, LARGE_BOX
 from metabook.likelihood import Classification
 from metabook.metric import ProtoNet
 from metabook.nn import Conv4
+from metabook.ready import Ready, _fill
 
 
 def draw(path, kind, *, size=(60, 60), mode="L", paper=255, ink=0, shift=0):
@@ -138,3 +140,15 @@ def test_size_and_place_on_the_paper_do_not_matter_to_a_learner_of_letters(image
     assert main(["predict", str(run), "--support", str(images / "support"), "--json", "--query", *files]) == 0
     one, other = json.loads(capsys.readouterr().out)["predictions"]
     assert one["probabilities"] == pytest.approx(other["probabilities"], abs=0.05)
+
+
+def test_a_drawing_fills_what_the_letters_of_training_filled(tmp_path):
+    """Printed letters and Omniglot fill 20/28 of a side, framed Omniglot 24/28; other images stay as they are."""
+    path = draw(tmp_path / "a.png", "bar", size=(224, 224))
+    heights = {}
+    for tasks, task_options in (("glyphs", {}), ("omniglot", {}), ("omniglot", {"framed": True}), ("folder", {})):
+        fill = _fill(tasks, task_options)
+        image = Ready((1, 56, 56), fill).read([path])[0, 0]
+        heights[tasks, fill] = int((image.amax(1) > 127).sum())
+    assert heights["glyphs", BOX] == heights["omniglot", BOX] == 40
+    assert heights["omniglot", LARGE_BOX] == 48 and heights["folder", None] == 34

@@ -12,6 +12,7 @@ import torch
 import metabook
 from metabook import pretrain, pretrained
 from metabook.cli import main
+from metabook.data.framing import BOX
 from metabook.estimator import FewShotClassifier
 from metabook.ready import describe
 
@@ -58,7 +59,7 @@ def test_its_calibration_is_worth_something_on_other_scripts():
 
 def test_describe_has_what_the_card_says():
     ready, card = describe("glyphs"), pretrained.card("glyphs")
-    assert ready.framed and ready.x_shape == tuple(card["x_shape"]) == (1, 28, 28)
+    assert ready.fill == BOX and ready.x_shape == tuple(card["x_shape"]) == (1, 28, 28)
     assert ready.calibration.temperature == card["calibration"]["temperature"]
     assert list(ready.calibration.thresholds) == card["calibration"]["thresholds"]
 

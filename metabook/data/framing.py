@@ -9,6 +9,7 @@ from metabook.checks import check_count
 from metabook.data.pixels import area_average
 
 BOX = 20 / 28  # the part of a side that a letter of the glyphs fills; Omniglot's fill about as much
+LARGE_BOX = 24 / 28  # the part that a letter of Omniglot fills once it is framed
 
 
 def frame_ink(images: Tensor, *, size: int = 28, fill: float = BOX) -> Tensor:

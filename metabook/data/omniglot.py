@@ -14,12 +14,11 @@ from metabook.checks import check_choice, check_count
 from metabook.data.archive import Archive
 from metabook.data.class_images import ClassImages
 from metabook.data.download import RemoteFile, fetch
-from metabook.data.framing import frame_ink
+from metabook.data.framing import LARGE_BOX, frame_ink
 from metabook.data.pixels import area_average
 
 SIZE, OFFICIAL_SIZE = 28, 105  # pixels
 RUNS = 20
-FILL = 24 / 28  #: of a side, the longer side of framed ink
 _PLACE = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
 
 
@@ -85,9 +84,9 @@ def shrink(drawings: Tensor, *, size: int = SIZE, framed: bool = False) -> Tenso
     Raises ValueError for a size below 1.
     """
     check_count("size", size)
-    return (
-        frame_ink(drawings.unsqueeze(1), size=size, fill=FILL) if framed else area_average(drawings, size).unsqueeze(1)
-    )
+    if framed:
+        return frame_ink(drawings.unsqueeze(1), size=size, fill=LARGE_BOX)
+    return area_average(drawings, size).unsqueeze(1)
 
 
 def held_out(split: str, held_out: str, *, size: int = SIZE, framed: bool = False) -> ClassImages:
