@@ -21,7 +21,7 @@ _WITHIN: Options = {"way": 20, "queries": 5, "within_alphabet": True}
 
 
 def _test(label: str, options: Options) -> Measurement:
-    return Measurement(label, options, episodes=400, batch=10)
+    return Measurement(label, options, episodes=200, batch=5)
 
 
 TESTS = (
@@ -30,7 +30,7 @@ TESTS = (
     _test("between alphabets, 5-way 1-shot", {"way": 5, "queries": 5}),
 )
 BEST_VIEW = Measurement(
-    f"within an alphabet, best of {COPIES} copies", {**_WITHIN, "queries": 2}, episodes=100, batch=2, best_views=COPIES
+    f"within an alphabet, best of {COPIES} copies", {**_WITHIN, "queries": 2}, episodes=50, batch=2, best_views=COPIES
 )
 OPTIONS: Options = {"backbone": "strided", "norm": "running", "distance": "local", "scale": 10.0, "swap": True}
 DRAWN: Options = {"size": 36, "framed": True}  #: how every drawing is made small

@@ -11,7 +11,7 @@ _NEW: Options = {"split": "small1", "held_out": "small2", "framed": True, "queri
 
 
 def _test(label: str, **options: object) -> Measurement:
-    return Measurement(label, {**_NEW, **options}, tasks="omniglot", episodes=400, batch=10)
+    return Measurement(label, {**_NEW, **options}, tasks="omniglot", episodes=200, batch=5)
 
 
 TESTS = (
