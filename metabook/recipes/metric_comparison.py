@@ -12,7 +12,7 @@ from metabook.recipe import Measurement, Options, Published, Recipe
 SEEDS = (0, 1, 2)
 NETWORK: Options = {"backbone": "strided"}
 MANY: Options = {"way": 60, "queries": 1}  #: 120 images in one task
-FIVE: Options = {"way": 5, "queries": 3}  #: 20 images in each of six tasks
+FIVE: Options = {"way": 5, "queries": 1}  #: ten images in each of twelve tasks
 BUDGET: Options = {"lr": 0.06, "optimizer": "muon", "schedule": "cosine"}
 
 _FIVE_WAY = Measurement("5-way 1-shot", {"way": 5, "queries": 5}, episodes=1000, batch=20)
@@ -108,7 +108,7 @@ ROWS = {
 
 
 def _recipe(name: str, row: Row, column: Column, place: str) -> Recipe:
-    tasks = {"batch": 6} if row.five_ways else {"batch": 1}
+    tasks = {"batch": 12} if row.five_ways else {"batch": 1}
     return Recipe(
         f"{name} on {column.title}",
         row.system,
