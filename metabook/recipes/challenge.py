@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from metabook.recipe import Measurement, Options, Published, Recipe
 
-COPIES = 16
+COPIES = 8
 STEPS = 1000
 SEEDS = (0, 1, 2)
 _SMALL: dict[str, Options] = {
