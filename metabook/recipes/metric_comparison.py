@@ -47,11 +47,11 @@ class Row(NamedTuple):
 
 
 COLUMNS = {
-    "glyphs": Column("printed letters of held-out scripts", "glyphs", 500, (_FIVE_WAY, _TWENTY_WAY)),
+    "glyphs": Column("printed letters of held-out scripts", "glyphs", 400, (_FIVE_WAY, _TWENTY_WAY)),
     "omniglot": Column(
         "three alphabets of Omniglot's small2, trained on small1",
         "omniglot",
-        1500,
+        1200,
         (_FIVE_WAY, _TWENTY_WAY, _WITHIN),
         {"split": "small1", "held_out": "small2", "framed": True},
         {"flips": True, "distort": True, "composed": 0.5, "all_classes": True},
