@@ -1,5 +1,8 @@
 """The comparison table: rows are systems, columns scores, cells the mean over seeds and their range."""
 
+import json
+
+import pytest
 from comparison_table import beside, markdown, means, spread
 
 from metabook.commands.results import recorded
@@ -56,14 +59,21 @@ def test_published_numbers_stand_below_with_source_and_difference():
     assert beside({"glyphs-a": recipes["glyphs-a"]}) == []
 
 
-def test_every_published_number_of_the_table_has_a_source_and_a_difference():
-    published = [row for name, r in RECIPES.items() if name.startswith("comparison/") for row in r.published]
-    assert len(published) >= 10 and all(field.strip() for row in published for field in row)
+@pytest.mark.parametrize(("table", "least"), [("comparison", 10), ("comparison-metric", 4), ("challenge", 4)])
+def test_every_published_number_of_a_table_has_a_source_and_a_difference(table, least):
+    published = [row for name, r in RECIPES.items() if name.startswith(f"{table}/") for row in r.published]
+    assert len(published) >= least and all(field.strip() for row in published for field in row)
 
 
-def test_every_row_and_column_is_recorded():
-    table = {name for name in RECIPES if name.startswith("comparison/")}
-    assert table == {name for name in recorded() if name.startswith("comparison/")}
+@pytest.mark.parametrize("table", ["comparison", "comparison-metric", "challenge", "printed"])
+def test_every_row_and_column_is_recorded_as_the_recipe_says(table):
+    recipes = {name: recipe for name, recipe in RECIPES.items() if name.startswith(f"{table}/")}
+    records = {name: record for name, record in recorded().items() if name.startswith(f"{table}/")}
+    assert recipes and recipes.keys() == records.keys()
+    for name, recipe in recipes.items():
+        settings = json.loads(json.dumps(recipe.settings()))
+        assert settings == {k: v for k, v in records[name]["settings"].items() if k != "transductive"}, name
+        assert [records[name]["seed"], *(r["seed"] for r in records[name]["repeats"])] == list(recipe.seeds)
 
 
 def test_what_the_book_says_of_the_table():
