@@ -1,5 +1,6 @@
 """Backbones and layers that are safe to differentiate twice, for one task or many at once."""
 
+from metabook.nn.attention import MultiHead, RMSNorm, TransformerBlock
 from metabook.nn.deform import Deform, PairNet
 from metabook.nn.discriminator import Discriminator
 from metabook.nn.film import AppendContext, Chain, ContextFilm, Film, add_film, insert_film
@@ -8,6 +9,8 @@ from metabook.nn.networks import MLP, Conv4, Pixels
 from metabook.nn.pair_encoder import PairEncoder
 from metabook.nn.pair_means import PairMeans
 from metabook.nn.relation_module import FeatureMaps, RelationModule
+from metabook.nn.set_conv import GridNet, SetConv
+from metabook.nn.set_encoder import LatentEncoder
 from metabook.nn.strided import RunningNorm, Strided
 from metabook.nn.task_encoder import TaskEncoder
 from metabook.nn.task_generator import TaskGenerator
@@ -28,20 +31,26 @@ __all__ = [
     "Discriminator",
     "FeatureMaps",
     "Film",
+    "GridNet",
     "GroupNorm",
+    "LatentEncoder",
     "Linear",
     "MaxPool2d",
+    "MultiHead",
     "PairEncoder",
     "PairMeans",
     "PairNet",
     "Pixels",
+    "RMSNorm",
     "RelationModule",
     "RunningNorm",
+    "SetConv",
     "Strided",
     "TaskBatchNorm",
     "TaskEncoder",
+    "TaskGenerator",
+    "TransformerBlock",
     "add_film",
     "insert_film",
-    "TaskGenerator",
     "tc_block",
 ]

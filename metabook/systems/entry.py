@@ -27,6 +27,7 @@ class System(NamedTuple):
     paper: str
     idea: str
     kinds: tuple[type[Likelihood], ...] = BOTH  #: the kinds of target it can learn
+    dims: int | None = None  #: the one number of input dimensions it takes; None for any
     steps: tuple[int, int] = (20_000, 500)  #: usual meta-updates on vectors, on images: minutes on two cores
 
     def options(self) -> dict[str, Any]:

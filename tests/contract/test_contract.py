@@ -11,12 +11,13 @@ from metabook.registry import SYSTEMS
 from metabook.training import train
 
 B, WAY, SHOTS, QUERIES = 3, 3, 2, 4
-INPUTS = {"vector": (4,), "image": (1, 16, 16)}
+INPUTS = {"vector": (4,), "image": (1, 16, 16), "number": (1,)}
 CASES = [
     pytest.param(name, kind, inputs, id=f"{name}-{kind.__name__.lower()}-{inputs}")
     for name, system in SYSTEMS.items()
     for kind in system.kinds
-    for inputs in INPUTS
+    for inputs, shape in INPUTS.items()
+    if (system.dims or 0) == (shape == (1,))  # a number only where nothing else is allowed
 ]
 
 
@@ -55,7 +56,12 @@ class Case:
         """Class probabilities [B, Q, N], or predictive means [B, Q, Dy]."""
         with torch.no_grad():
             prediction = (learner or self.learner)(episode)
-        return prediction.probs if self.kind is Classification else prediction.mean
+        return self.values(prediction)
+
+    def values(self, prediction):
+        """The same of a prediction; averaged over latent samples, where there are any."""
+        values = prediction.probs if self.kind is Classification else prediction.mean
+        return values.mean(0) if values.dim() > 3 else values
 
 
 @pytest.fixture
@@ -197,8 +203,7 @@ def test_the_state_is_a_value_with_the_tasks_leading(case):
         leaves = tree_leaves(state)
         assert leaves and all(leaf.shape[0] == B for leaf in leaves)
         part = case.learner.predict(tree_map(lambda leaf: leaf[1:2], state), case.episode.query.x[1:2])
-        mean = part.probs if case.kind is Classification else part.mean
-    close(mean, case.outputs(case.episode)[1:2])
+    close(case.values(part), case.outputs(case.episode)[1:2])
 
 
 @every
@@ -207,7 +212,7 @@ def test_no_grad_changes_no_prediction_and_leaves_no_graph(case):
         state = case.learner.adapt(case.episode.support)
     assert not any(leaf.requires_grad for leaf in tree_leaves(state))
     prediction = case.learner(case.episode)
-    close((prediction.probs if case.kind is Classification else prediction.mean).detach(), case.outputs(case.episode))
+    close(case.values(prediction).detach(), case.outputs(case.episode))
 
 
 @every
@@ -254,7 +259,7 @@ def test_the_same_seed_gives_the_same_curve(case):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_the_docstring_says_where_it_comes_from(name):
     system = SYSTEMS[name]
-    learner = Case(name, system.kinds[0], "vector", "cpu").learner
+    learner = Case(name, system.kinds[0], "number" if system.dims == 1 else "vector", "cpu").learner
     text = type(learner).__doc__
     for needed in ("State:", "Chapter:"):
         assert needed in text, needed
