@@ -16,6 +16,7 @@ from metabook.functions import FAMILIES, RANGES, shapes
 from metabook.kernels import precise
 from metabook.learner import MetaLearner
 from metabook.likelihood import Regression
+from metabook.mapping import in_chunks
 
 
 class FunctionPosterior(NamedTuple):
@@ -50,7 +51,22 @@ class BayesFunctions(MetaLearner):
         self.nodes = check_count("nodes", nodes)
 
     def adapt(self, support: Examples) -> FunctionPosterior:
-        """The posterior of each task."""
+        """The posterior of each task, a few tasks at a time: the grid of one has M G^2 nodes."""
+        parts = in_chunks(lambda s: self._adapt(support.tasks(s)), len(support.x), 16)
+        return FunctionPosterior(*(torch.cat(leaves) for leaves in zip(*parts, strict=True)))
+
+    def predict(self, state: FunctionPosterior, query_x: Tensor) -> Distribution:
+        """The posterior mean of the function at the queries; batch shape [B, Q]."""
+        g = self._shapes(query_x, self._nodes(query_x)[1])  # [B, Q, M, G]
+        # E[f(x)] = sum over families and centres of E[a; family, c] g(x - c), + E[b]
+        mean = (g * state.slopes.unsqueeze(1)).sum((2, 3)) + state.offset.unsqueeze(1)
+        return self.likelihood.distribution(mean.unsqueeze(-1))
+
+    def meta_loss(self, batch: Episode) -> Tensor:
+        """Mean squared error of the queries; there is nothing to train."""
+        return self.likelihood.scores(self(batch), batch.query.y)["mse"].mean()
+
+    def _adapt(self, support: Examples) -> FunctionPosterior:
         x, y = precise(support.x), precise(support.y)  # [B, S, 1]
         a, c, (low, high) = self._nodes(x)
         free = (high > low).to(x)  # [M, 1]; of a wave b is known, 0
@@ -73,17 +89,6 @@ class BayesFunctions(MetaLearner):
         weight = (fit + torch.where(free > 0, inside, 0.0)).flatten(1).softmax(1).view(fit.shape)
         offset = (weight * torch.where(free > 0, mean_b, 0.0)).sum((1, 2, 3))
         return FunctionPosterior(*(t.to(support.x) for t in (weight.sum((2, 3)), (weight * a).sum(2), offset)))
-
-    def predict(self, state: FunctionPosterior, query_x: Tensor) -> Distribution:
-        """The posterior mean of the function at the queries; batch shape [B, Q]."""
-        g = self._shapes(query_x, self._nodes(query_x)[1])  # [B, Q, M, G]
-        # E[f(x)] = sum over families and centres of E[a; family, c] g(x - c), + E[b]
-        mean = (g * state.slopes.unsqueeze(1)).sum((2, 3)) + state.offset.unsqueeze(1)
-        return self.likelihood.distribution(mean.unsqueeze(-1))
-
-    def meta_loss(self, batch: Episode) -> Tensor:
-        """Mean squared error of the queries; there is nothing to train."""
-        return self.likelihood.scores(self(batch), batch.query.y)["mse"].mean()
 
     def _nodes(self, like: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Midpoints of a [M, A] and c [M, G], and the ends of b, [M, 1] each."""

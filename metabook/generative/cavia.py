@@ -16,7 +16,7 @@ from metabook.mapping import per_chunk, run, run_per_chunk
 class CAVIA(MetaLearner):
     """CAVIA: gradient steps on a context, a short vector that tells the shared network which task it is.
 
-    Zintgraf, Shiarlis, Kurin, Hofmann, Whiteson (2019), arXiv:1810.03642, eq. 3-4, alg. 1.
+    Zintgraf, Shiarlis, Kurin, Hofmann, Whiteson (2019), arXiv:1810.03642, sec. 3.1, alg. 1.
     State: the context of each task, [B, C].
     Chapter: generative.
     Differs: none. The meta-gradient is not clipped, which the authors' code does.
@@ -63,7 +63,7 @@ class CAVIA(MetaLearner):
         return self.likelihood.distribution(run_per_chunk(self.net, query_x, phi, how=self.how, chunk=self.chunk))
 
     def meta_loss(self, batch: Episode) -> Tensor:
-        """Mean over tasks of the query loss at the adapted contexts (eq. 4)."""
+        """Mean over tasks of the query loss at the adapted contexts."""
 
         def losses(s: slice) -> Tensor:
             part = batch.tasks(s)
@@ -73,7 +73,7 @@ class CAVIA(MetaLearner):
 
     def _adapt(self, support: Examples) -> Tensor:
         zero = self.net.get_buffer(self.name).expand(len(support.x), -1)
-        # phi_i = phi_0 - alpha * grad_phi L_Ti(f_{phi_0, theta}), phi_0 = 0, once per step         (eq. 3)
+        # phi_i = phi_0 - alpha * grad_phi L_Ti(f_{phi_0, theta}), phi_0 = 0, once per step
         return descend(
             lambda phi: self._losses(phi[self.name], support),
             {self.name: zero.clone().requires_grad_()},

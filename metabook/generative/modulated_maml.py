@@ -27,7 +27,7 @@ class Modulated(NamedTuple):
 class ModulatedMAML(MetaLearner):
     """Modulated MAML: a code of the support set scales and shifts the features of the start; then MAML's steps.
 
-    Vuorio, Sun, Hu, Lim (2019), arXiv:1910.13616, eq. 2-4, alg. 1.
+    Vuorio, Sun, Hu, Lim (2019), arXiv:1910.13616, sec. 4, alg. 1.
     State: code [B, C], modulation and weights of each task (``Modulated``).
     Chapter: generative.
     Differs: the support set is read as a set (a mean over pairs), in place of a bidirectional LSTM, whose code depends

@@ -16,7 +16,7 @@ class Chain(nn.Sequential):
 
 
 class Film(nn.Module):
-    """Feature-wise linear modulation: h (1 + scale) + shift, one pair a channel (Perez et al. 2018, eq. 1).
+    """Feature-wise linear modulation: h (1 + scale) + shift, one pair a channel (Perez et al. 2018, eq. 2).
 
     scale and shift are buffers of zeros, [C]: on its own the layer is the identity. A task's own, [B, C], are put in
     their place by ``metabook.mapping.run(net, x, phi)``.
@@ -38,7 +38,7 @@ class Film(nn.Module):
 
 
 class ContextFilm(nn.Module):
-    """FiLM whose scale and shift are linear in a context: Zintgraf et al. (2019), arXiv:1810.03642, sec. 3.3.
+    """FiLM whose scale and shift are linear in a context: Zintgraf et al. (2019), arXiv:1810.03642.
 
     context: a buffer of zeros, [size], or a task's own, [B, size]. h: [B, S, C] or [B, S, C, H, W].
     """
