@@ -39,6 +39,7 @@ class Enlarged(MetaLearner):
 
     State: the enlarged support set, x [B, (1 + M) S, *X] and y.
     Chapter: generative, as the baseline of generated copies.
+    Differs: it is nobody's system, but what a generator of copies must be compared with.
 
     change: a function of images [n, C, H, W] and a generator, such as ``Distort``. copies: M, of each support image; 0
         leaves the nearest support image. The draws are fixed by ``seed``.
