@@ -1,6 +1,7 @@
 """The recipe for the Omniglot Challenge's minimal setting, and the same recipe without one of its parts at a time.
 
-``python -m metabook.record challenge --jobs 2`` makes the table; a stopped one goes on. To train by the recipe alone:
+``python -m metabook.record challenge --jobs 2`` makes the table, ``challenge-parts`` the one with a part left out; a
+stopped one goes on. To train by the recipe alone:
 ``metabook train --recipe omniglot-challenge --split small2 --held-out small1``.
 """
 
@@ -113,7 +114,7 @@ RECIPES: dict[str, Recipe] = {
 }
 RECIPES |= {f"challenge/{split}-modified-hausdorff": _untrained(split) for split in _SMALL}
 RECIPES |= {
-    f"challenge/small1-{name.replace(' ', '-').lower()}": _recipe(
+    f"challenge-parts/small1-{name.replace(' ', '-').lower()}": _recipe(
         f"Within alphabets of Omniglot: {name}", "small1", part, TESTS
     )
     for name, part in PARTS.items()
