@@ -94,3 +94,14 @@ def test_what_the_book_says_of_the_table():
         assert 0.85 * kind["maml"] < kind["anil"] < kind["maml"] and abs(kind["joint"] - 0.2) < 0.01
     assert waves["learned-optimizer"] > waves["maml"] > max(waves["anil"], waves["reptile"])
     assert waves["maml-first-order"] < 1.15 * waves["maml"] and waves["joint"] > 3 * waves["maml"]
+
+
+def test_what_the_book_says_of_the_challenge():
+    """Accuracies within alphabets: the best view helps, and the Hausdorff distance errs far more than officially."""
+    within = "within an alphabet, 20-way 1-shot"
+    for split in ("small1", "small2"):
+        whole = recorded()[f"challenge/{split}-the-whole-recipe"]
+        best = next(score for score in whole["scores"] if "best of" in score)
+        assert sum(means(whole, best)) > sum(means(whole, within))
+        (hausdorff,) = means(recorded()[f"challenge/{split}-modified-hausdorff"], within)
+        assert 1 - hausdorff > 1.2 * 0.388 and min(means(whole, within)) > hausdorff
