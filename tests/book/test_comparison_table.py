@@ -105,3 +105,24 @@ def test_what_the_book_says_of_the_challenge():
         assert sum(means(whole, best)) > sum(means(whole, within))
         (hausdorff,) = means(recorded()[f"challenge/{split}-modified-hausdorff"], within)
         assert 1 - hausdorff > 1.2 * 0.388 and min(means(whole, within)) > hausdorff
+
+
+def test_what_the_book_says_of_the_metric_table():
+    """Mean accuracies: prototypes and votes close, SNAIL behind, one alphabet harder, ink better than pixels."""
+    score = {}
+    for name, record in recorded().items():
+        if name.startswith("comparison-metric/"):
+            place, _, system = name.removeprefix("comparison-metric/").partition("-")
+            for label in record["scores"]:
+                values = means(record, label)
+                score[place, system, label] = sum(values) / len(values)
+    five, twenty, within = "5-way 1-shot", "20-way 1-shot", "20-way 1-shot within an alphabet"
+    for place in ("glyphs", "omniglot"):
+        assert abs(score[place, "prototypical", five] - score[place, "matching", five]) < 0.02
+        for label in (five, twenty):
+            assert score[place, "modified-hausdorff", label] > score[place, "nearest-pixels", label]
+            assert score[place, "prototypical", label] > score[place, "modified-hausdorff", label] + 0.15
+    for system in ("prototypical", "matching", "relation"):
+        assert score["omniglot", "snail", five] < score["omniglot", system, five]
+    for system in ("prototypical", "matching"):
+        assert 1 - score["omniglot", system, within] > 1.6 * (1 - score["omniglot", system, twenty])
