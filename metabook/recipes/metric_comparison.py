@@ -42,6 +42,7 @@ class Row(NamedTuple):
     five_ways: bool = False  #: it is trained on tasks of five ways
     fixed: bool = False  #: its number of ways is that of its training
     trained: bool = True
+    places: tuple[str, ...] = ("glyphs", "omniglot")  #: its columns
     once: tuple[str, ...] = ()  #: the columns for which it is trained once, not three times
     published: tuple[Published, ...] = ()
 
@@ -85,6 +86,7 @@ ROWS = {
     "relation": Row(
         "relation",
         five_ways=True,
+        once=("glyphs",),
         published=_omniglot(
             "relation networks",
             "99.6 ± 0.2 % (5-way 1-shot)",
@@ -95,7 +97,8 @@ ROWS = {
         "snail",
         five_ways=True,
         fixed=True,
-        once=("glyphs", "omniglot"),
+        once=("omniglot",),
+        places=("omniglot",),
         published=_omniglot(
             "SNAIL",
             "99.07 ± 0.16 % (5-way 1-shot), 97.64 ± 0.30 % (20-way 1-shot)",
@@ -127,4 +130,5 @@ RECIPES: dict[str, Recipe] = {
     f"comparison-metric/{place}-{name}": _recipe(name, row, column, place)
     for place, column in COLUMNS.items()
     for name, row in ROWS.items()
+    if place in row.places
 }
