@@ -18,14 +18,14 @@ Change = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def enlarge(support: Examples, copies: list[Tensor]) -> Examples:
-    """The support set [B, S, *X] followed by its copies, each [B, S, *X] in the same order: [B, (1 + M) S, *X]."""
+    """The support set ``[B, S, *X]`` followed by its copies, each ``[B, S, *X]`` in the same order: ``[B, (1 + M) S, *X]``."""
     return Examples(torch.cat([support.x, *copies], 1), support.y.repeat(1, 1 + len(copies)))
 
 
 def nearest_logits(examples: Examples, query_x: Tensor, way: int) -> Tensor:
     """Minus the squared distance of each query to the nearest example of each class, [B, Q, N].
 
-    examples: x [B, S, *X], y [B, S]; query_x: [B, Q, *X]. A class without examples gets -inf.
+    examples: x ``[B, S, *X]``, y [B, S]; query_x: ``[B, Q, *X]``. A class without examples gets -inf.
     """
     x, q = examples.x.flatten(2), query_x.flatten(2)
     # |q - x|^2 = |q|^2 - 2 q.x + |x|^2
@@ -37,7 +37,7 @@ def nearest_logits(examples: Examples, query_x: Tensor, way: int) -> Tensor:
 class Enlarged(MetaLearner):
     """The nearest of the support images and of changed copies of them: augmentation, without anything learned.
 
-    State: the enlarged support set, x [B, (1 + M) S, *X] and y.
+    State: the enlarged support set, x ``[B, (1 + M) S, *X]`` and y.
     Chapter: generative, as the baseline of generated copies.
     Differs: it is nobody's system, but what a generator of copies must be compared with.
 
