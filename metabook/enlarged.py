@@ -18,7 +18,7 @@ Change = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def enlarge(support: Examples, copies: list[Tensor]) -> Examples:
-    """The support set ``[B, S, *X]`` followed by its copies, each ``[B, S, *X]`` in the same order: ``[B, (1 + M) S, *X]``."""
+    """The support set followed by its M copies, each ``[B, S, *X]`` in the same order: ``[B, (1 + M) S, *X]``."""
     return Examples(torch.cat([support.x, *copies], 1), support.y.repeat(1, 1 + len(copies)))
 
 
