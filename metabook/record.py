@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -45,24 +45,41 @@ def record(
 ) -> Path:
     """Carry out the recipe ``name`` and write ``results/NAME.json``, whole or not at all; return its path.
 
+    A file that lacks some of the recipe's seeds, made with the same settings, device and torch, is completed. A file
+    that has them all is made again.
+
     Raises ValueError for an unknown name, OSError if the file cannot be written, and what ``measure`` raises.
     """
     recipe: Recipe = find("record", name, RECIPES)
-    return write_json(Path(results) / f"{name}.json", measure(name, recipe, Path(folder) / name, device=device))
+    path = Path(results) / f"{name}.json"
+    known = _recorded(path, recipe, device=_describe(pick_device(device)), torch=str(torch.__version__))
+    missing = recipe.seeds != tuple(known)
+    return write_json(path, measure(name, recipe, Path(folder) / name, device=device, known=known if missing else {}))
 
 
-def measure(name: str, recipe: Recipe, folder: str | os.PathLike[str], *, device: str | None = None) -> dict[str, Any]:
+def measure(
+    name: str,
+    recipe: Recipe,
+    folder: str | os.PathLike[str],
+    *,
+    device: str | None = None,
+    known: Mapping[int, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Train and score ``recipe`` once a seed; return the content of its results file.
 
     ``scores`` and ``minutes`` (of training) are those of the first seed, and the intervals are over its test tasks;
     ``repeats`` has the means of the other seeds.
 
     folder: for the checkpoints, one folder a seed; training that lies there is not done again.
+    known: by seed, runs that need not be carried out; not all of them.
 
     Raises what ``build``, ``make_tasks``, ``train`` and ``evaluate`` raise.
     """
     runs = []
     for seed in recipe.seeds:
+        if known and seed in known:
+            runs.append(known[seed])
+            continue
         learner, seconds = train_recipe(recipe, Path(folder) / f"seed-{seed}", seed=seed, device=device)
         scores = Scores({test.label: _score(recipe, test, learner, seed, device) for test in recipe.tests})
         runs.append({"seed": seed, "minutes": round(seconds / 60, 2), "scores": scores.summary()})
@@ -144,16 +161,24 @@ def _expand(name: str, scale: str, results: Path) -> list[str]:
         return [name]
     group = f"{name}-full/" if scale == "full" else f"{name}/"
     names = [known for known in RECIPES if known.startswith(group)]
-    return [known for known in names if not _is_recorded(known, results)] if names else [find("record", name, RECIPES)]
+    return [known for known in names if not _is_whole(known, results)] if names else [find("record", name, RECIPES)]
 
 
-def _is_recorded(name: str, results: Path) -> bool:
+def _is_whole(name: str, results: Path) -> bool:
+    return tuple(_recorded(results / f"{name}.json", RECIPES[name])) == RECIPES[name].seeds
+
+
+def _recorded(path: Path, recipe: Recipe, **same: str) -> dict[int, dict[str, Any]]:
+    """The runs in the file by seed, if it was made with the recipe's settings, and with ``same`` device or torch."""
     try:
-        old = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+        old = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    settings = json.loads(json.dumps(RECIPES[name].settings()))
-    return all(old["settings"].get(key) == value for key, value in settings.items())
+        return {}
+    settings = json.loads(json.dumps(recipe.settings()))
+    if any(old["settings"].get(k) != v for k, v in settings.items()) or any(old[k] != v for k, v in same.items()):
+        return {}
+    runs = ({k: old[k] for k in ("seed", "minutes", "scores")}, *old["repeats"])
+    return {run["seed"]: run for run in runs if run["seed"] in recipe.seeds}
 
 
 def _in_parallel(names: Sequence[str], rest: Sequence[str], jobs: int) -> int:

@@ -253,6 +253,27 @@ def test_an_experiment_recorded_with_other_settings_is_made_again(table, tmp_pat
     assert count(tmp_path)["table/a.json"] == 25
 
 
+def test_a_file_that_lacks_seeds_is_completed_and_keeps_what_it_has(tiny, tmp_path, monkeypatch, capsys):
+    """The mark in the first seed's minutes stays when a seed is added, and goes when its settings or torch are not."""
+    places = {"results": tmp_path / "results", "folder": tmp_path / "runs", "device": "cpu"}
+
+    def again(seeds, **changes):
+        path = tmp_path / "results" / "tiny.json"
+        marked = json.loads(path.read_text()) | {"minutes": 123.0}
+        path.write_text(json.dumps(marked | {k: v for k, v in changes.items() if k in marked}))
+        monkeypatch.setitem(record.RECIPES, "tiny", TINY._replace(seeds=seeds))
+        assert record._is_whole("tiny", places["results"]) is (len(marked["repeats"]) + 1 == len(seeds))
+        return json.loads(record.record("tiny", **places).read_text())
+
+    whole = json.loads(record.record("tiny", **places).read_text())
+    completed = again((0, 1, 2))
+    assert completed["minutes"] == 123.0 and completed["repeats"][:1] == whole["repeats"]
+    assert [run["seed"] for run in completed["repeats"]] == [1, 2]
+    assert again((0, 1, 2))["minutes"] < 123, "a whole file is made again"
+    assert again((0, 1, 2, 3), torch="1.0")["minutes"] < 123
+    assert again((0, 1, 2, 3, 4), device="abacus")["minutes"] < 123
+
+
 def test_two_at_a_time_each_on_one_thread_and_a_failure_stops_no_other(tmp_path, capsys):
     """The processes know the real list only, so one experiment is a real one without training, the other not there."""
     names = ["comparison/glyphs-nearest-pixels", "comparison/nonsense"]
