@@ -42,7 +42,6 @@ class Row(NamedTuple):
     five_ways: bool = False  #: it is trained on tasks of five ways
     fixed: bool = False  #: its number of ways is that of its training
     trained: bool = True
-    places: tuple[str, ...] = ("glyphs", "omniglot")  #: its columns
     once: tuple[str, ...] = ()  #: the columns for which it is trained once, not three times
     published: tuple[Published, ...] = ()
 
@@ -74,19 +73,19 @@ ROWS = {
             "Snell et al. 2017, Table 1",
         ),
     ),
+    "prototypical-cosine": Row("prototypical", {"distance": "cosine"}, once=("omniglot",)),
     "matching": Row(
         "matching",
-        once=("omniglot",),
         published=_omniglot(
             "matching networks",
             "98.1 % (5-way 1-shot), 93.8 % (20-way 1-shot)",
             "Vinyals et al. 2016, Table 1",
         ),
     ),
+    "matching-full-context": Row("matching-full-context", once=("omniglot",)),
     "relation": Row(
         "relation",
         five_ways=True,
-        once=("glyphs",),
         published=_omniglot(
             "relation networks",
             "99.6 ± 0.2 % (5-way 1-shot)",
@@ -97,8 +96,6 @@ ROWS = {
         "snail",
         five_ways=True,
         fixed=True,
-        once=("omniglot",),
-        places=("omniglot",),
         published=_omniglot(
             "SNAIL",
             "99.07 ± 0.16 % (5-way 1-shot), 97.64 ± 0.30 % (20-way 1-shot)",
@@ -130,5 +127,4 @@ RECIPES: dict[str, Recipe] = {
     f"comparison-metric/{place}-{name}": _recipe(name, row, column, place)
     for place, column in COLUMNS.items()
     for name, row in ROWS.items()
-    if place in row.places
 }
