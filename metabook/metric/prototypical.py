@@ -34,9 +34,10 @@ class ProtoNet(MetaLearner):
         1 / (1 + (N - 1) e^-2).
     scale: where a learned factor of the logits starts, for example 10; None, as in the paper, for no such factor.
     swap: train both ways, also with the query as support set and the support set as query. Every class must then have
-        a query. The images are embedded once.
+        one support example and one query. Comparisons are symmetric, so it costs no more.
 
-    Raises ValueError for a likelihood without classes, an unknown distance, or a scale that is not above 0.
+    Raises ValueError for a likelihood without classes, an unknown distance, or a scale that is not above 0; in training
+        with ``swap``, for more than one example or query a class.
     """
 
     def __init__(
@@ -67,9 +68,10 @@ class ProtoNet(MetaLearner):
     def meta_loss(self, batch: Episode) -> Tensor:
         """Mean negative log-probability of the queries' classes, in nats."""
         support, query = self.embed(batch.support.x), self.embed(batch.query.x)
-        loss = self._loss(support, batch.support.y, query, batch.query.y)
+        logits = self.compare(query, self._prototypes(support, batch.support.y))
+        loss = self.likelihood.loss(logits, batch.query.y)
         if self.swap:
-            loss = (loss + self._loss(query, batch.query.y, support, batch.support.y)) / 2
+            loss = (loss + self._swapped_loss(logits, batch)) / 2
         return loss.mean()
 
     def embed(self, x: Tensor) -> Tensor:
@@ -81,8 +83,17 @@ class ProtoNet(MetaLearner):
         logits = DISTANCES[self.distance](z, prototypes)
         return logits if self.log_scale is None else logits * self.log_scale.exp()
 
-    def _loss(self, support: Tensor, support_y: Tensor, query: Tensor, query_y: Tensor) -> Tensor:
-        return self.likelihood.loss(self.compare(query, self._prototypes(support, support_y)), query_y)
+    def _swapped_loss(self, logits: Tensor, batch: Episode) -> Tensor:
+        """The loss with support set and query exchanged, [B], from logits [B, Q, N] of queries for prototypes."""
+        examples, queries = batch.support.y.shape[1], batch.query.y.shape[1]
+        if examples != self.likelihood.size or queries != self.likelihood.size:
+            raise ValueError(
+                f"swap: a task has {examples} examples and {queries} queries of {self.likelihood.size} "
+                "classes; one of each class is needed"
+            )
+        # the one query of each class is its prototype, and a prototype of before is compared with all of them
+        by_class = logits.gather(1, batch.query.y.argsort(1).unsqueeze(2).expand_as(logits))
+        return self.likelihood.loss(by_class.mT, torch.arange(queries, device=logits.device).expand(len(logits), -1))
 
     def _prototypes(self, z: Tensor, y: Tensor) -> Tensor:
         # c_k = 1/|S_k| sum over S_k of f(x)                                              (eq. 1)

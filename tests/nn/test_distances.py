@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from metabook.episode import Episode, Examples
 from metabook.likelihood import Classification
 from metabook.metric import ProtoNet
-from metabook.nn import Conv4, Pixels
+from metabook.nn import FeatureMaps, Pixels
 from metabook.nn.distances import DISTANCES, cosine, euclidean, local
 from metabook.registry import build
 from metabook.tasks import Clusters
@@ -98,16 +98,27 @@ def episode(way=3, queries=2, b=2, size=16):
     )
 
 
-def test_swapped_training_is_the_mean_of_both_directions():
+@pytest.mark.parametrize("distance", sorted(DISTANCES))
+def test_swapped_training_is_the_mean_of_both_directions(distance):
     torch.manual_seed(0)
-    net = Conv4(1, width=4, size=16, norm="group").double()
-    plain, both = (ProtoNet(net, Classification(3), swap=swap) for swap in (False, True))
-    there = episode()
+    net = FeatureMaps(1, width=4, size=16, norm="group").double()
+    plain, both = (ProtoNet(net, Classification(3), distance=distance, swap=swap) for swap in (False, True))
+    support, query = episode(queries=1)
+    there = Episode(
+        Examples(support.x, torch.tensor([[0, 1, 2], [2, 0, 1]])),
+        Examples(query.x, torch.tensor([[1, 2, 0], [0, 2, 1]])),
+    )
     back = Episode(there.query, there.support)
     expected = (plain.meta_loss(there) + plain.meta_loss(back)) / 2
     torch.testing.assert_close(both.meta_loss(there), expected)
     assert not torch.isclose(both.meta_loss(there), plain.meta_loss(there))
     torch.testing.assert_close(both(there).probs, plain(there).probs)
+
+
+def test_tasks_that_cannot_be_swapped():
+    learner = ProtoNet(Pixels(), Classification(3), swap=True).double()
+    with pytest.raises(ValueError, match="swap: a task has 3 examples and 6 queries of 3 classes; one of each"):
+        learner.meta_loss(episode(queries=2))
 
 
 def test_prototypes_of_maps_keep_their_shape():
