@@ -16,14 +16,12 @@ class Measurement(NamedTuple):
     tasks: str | None = None  #: another family than that of training, then with ``task_options`` alone
     episodes: int = 2000
     batch: int = 100
-    views: int = 0  #: distorted copies of a task to average over (``metabook.views``); 0: the task as it is
-    best_views: int = 0  #: distorted copies of which the most alike pair counts (``metabook.metric.BestView``)
+    at_test: dict[str, int] = {}  #: arguments of ``metabook.test_time.at_test_time``, such as ``best_views``
 
     def settings(self) -> Options:
         """What is special about it, as plain values."""
-        views = {k: n for k, n in {"views": self.views, "best_views": self.best_views}.items() if n}
         other = {} if self.tasks is None else {"tasks": self.tasks}
-        return {**other, **self.task_options, **self.options, **views, "episodes": self.episodes}
+        return {**other, **self.task_options, **self.options, **self.at_test, "episodes": self.episodes}
 
 
 class Published(NamedTuple):

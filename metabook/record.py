@@ -24,13 +24,11 @@ from metabook.device import pick_device
 from metabook.evaluation import Score, Scores, evaluate
 from metabook.files import write_json
 from metabook.learner import MetaLearner
-from metabook.metric import BestView, ProtoNet
 from metabook.recipe import Measurement, Recipe
 from metabook.recipes import RECIPES
 from metabook.recipes.training import train_recipe
 from metabook.registry import build, find, make_tasks
-from metabook.tasks.distort import MILD
-from metabook.views import Views
+from metabook.test_time import at_test_time
 
 RESULTS = Path(__file__).parent / "results"
 TEST_SEED = 10_000  #: the test tasks of seed s are drawn with TEST_SEED + s, far from the seeds of training
@@ -104,10 +102,7 @@ def _score(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, d
     tasks = make_tasks(test.tasks or recipe.tasks, part="test", **shared | test.task_options)
     tester = build(recipe.system, tasks, **recipe.options | test.options)
     tester.load_state_dict(learner.state_dict())
-    tester = Views(tester, MILD, copies=test.views) if test.views else tester
-    if test.best_views:
-        assert isinstance(tester, ProtoNet), f"{recipe.title}: best views are those of prototypical networks"
-        tester = BestView(tester, MILD, copies=test.best_views)
+    tester = at_test_time(tester, tasks.x_shape, **test.at_test)
     scores = evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
     return next(iter(scores.values()))
 

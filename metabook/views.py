@@ -26,6 +26,13 @@ def views_of(x: Tensor, change: Change, copies: int, seed: int) -> Iterator[Tens
         yield change(x.flatten(0, 1), generator).view(x.shape)
 
 
+def logits_of(prediction: Distribution) -> Tensor:
+    """Normalised log-probabilities [B, Q, N]; TypeError for a prediction that is not Categorical."""
+    if not isinstance(prediction, Categorical):
+        raise TypeError(f"learner: predictions of type {type(prediction).__name__} given; Categorical is allowed")
+    return prediction.logits
+
+
 class Views(MetaLearner):
     """Average the log-probabilities over copies of the task in which every image is changed a little.
 
@@ -58,15 +65,9 @@ class Views(MetaLearner):
     def predict(self, state: tuple[Any, ...], query_x: Tensor) -> Distribution:
         """The mean of the log-probabilities over the copies, normalised; batch shape [B, Q]."""
         views = views_of(query_x, self.change, self.copies, self.seed + 1)
-        logits = [self._logits(s, x) for s, x in zip(state, views, strict=True)]
+        logits = [logits_of(self.learner.predict(s, x)) for s, x in zip(state, views, strict=True)]
         return Categorical(logits=torch.stack(logits).mean(0), validate_args=False)
 
     def meta_loss(self, batch: Episode) -> Tensor:
         """The wrapped learner's."""
         return self.learner.meta_loss(batch)
-
-    def _logits(self, state: Any, x: Tensor) -> Tensor:
-        prediction = self.learner.predict(state, x)
-        if not isinstance(prediction, Categorical):
-            raise TypeError(f"learner: predictions of type {type(prediction).__name__} given; Categorical is allowed")
-        return prediction.logits  # normalised log-probabilities, [B, Q, N]

@@ -261,3 +261,14 @@ def test_the_best_views_are_found(capsys):
     plain, best = (json.loads(out_of(capsys, *command, *more)) for more in ((), ("--best-views", "4")))
     assert (plain["best_views"], best["best_views"]) == (None, 4)
     assert plain["scores"]["nll"] != best["scores"]["nll"]
+
+
+def test_practice_on_each_task(tmp_path, capsys):
+    """With some steps on its own support images the same run answers otherwise on the same tasks."""
+    run = tmp_path / "run"
+    tiny = ["--steps", "1", "--batch", "1", "--set", "width=4", "--way", "3", "--queries", "2", "--device", "cpu"]
+    out_of(capsys, "train", "prototypical", "--tasks", "glyphs", *tiny, "--out", run)
+    command = ["evaluate", run, "--episodes", "5", "--json", "--device", "cpu"]
+    plain, practised = (json.loads(out_of(capsys, *command, *more)) for more in ((), ("--fine-tune", "2")))
+    assert (plain["fine_tune"], practised["fine_tune"]) == (None, 2)
+    assert plain["scores"]["nll"] != practised["scores"]["nll"]

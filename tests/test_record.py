@@ -118,8 +118,8 @@ def test_views_of_a_measurement_are_averaged(tmp_path):
     """With four copies the nearest mean of pixels gets another score on the same tasks, and the file says how many."""
     tests = (
         Measurement("plain", {"way": 3, "queries": 2}, episodes=20),
-        Measurement("views", {"way": 3, "queries": 2}, episodes=20, views=4),
-        Measurement("best", {"way": 3, "queries": 2}, episodes=20, best_views=4),
+        Measurement("views", {"way": 3, "queries": 2}, episodes=20, at_test={"views": 4}),
+        Measurement("best", {"way": 3, "queries": 2}, episodes=20, at_test={"best_views": 4}),
     )
     result = record.measure("pixels", Recipe("pixels", "nearest-pixels", "glyphs", tests), tmp_path, device="cpu")
     assert result["settings"]["tests"]["views"] == {"way": 3, "queries": 2, "views": 4, "episodes": 20}

@@ -11,12 +11,10 @@ from metabook.commands import options
 from metabook.commands.table import table
 from metabook.evaluation import evaluate
 from metabook.learner import MetaLearner
-from metabook.metric import BestView, ProtoNet
 from metabook.registry import SYSTEMS, TASKS, build, make_tasks
 from metabook.runs import CONFIG, load_learner, read_config
-from metabook.tasks.distort import MILD
 from metabook.tasks.protocol import Tasks
-from metabook.views import Views
+from metabook.test_time import at_test_time
 
 
 def add(commands: Any) -> None:
@@ -48,6 +46,12 @@ def add(commands: Any) -> None:
         metavar="N",
         help="take the most alike pair of N distorted copies of each image",
     )
+    group.add_argument(
+        "--fine-tune",
+        type=int,
+        metavar="STEPS",
+        help="first take so many steps on distorted copies of each task's own support images",
+    )
     group.add_argument("--seed", type=int, default=1, metavar="N", help="fixes the tasks, 1")
     group.add_argument("--json", action="store_true", help="print JSON only")
     options.add_set_argument(group, "an option of the system to change, such as inner_steps=10, or one of the tasks")
@@ -63,14 +67,14 @@ def run(args: argparse.Namespace) -> int:
     of_tasks = {**_inherited(config, name), **options.task_options(name, args), **of_tasks}
     tasks = make_tasks(name, part="test", **of_tasks)
     learner = _learner(args.place, config, tasks, of_system)
-    learner = _viewed(learner, tasks, args.views, args.best_views)
+    at_test = {"views": args.views, "best_views": args.best_views, "fine_tune": args.fine_tune}
+    learner = at_test_time(learner, tasks.x_shape, **at_test)
     runs = getattr(tasks, "runs", None)  # of a fixed set of tasks, dealt without repetition within a batch
     episodes, batch = _first(args.episodes, runs, 1000), _first(args.batch, runs, 50)
     scores = evaluate(learner, tasks, episodes=episodes, batch=batch, seed=args.seed, device=args.device)
     if args.json:
         about = {"run": args.place, "system": config["system"], "options": {**config["options"], **of_system}}
-        about |= {"tasks": name, "task_options": of_tasks, "seed": args.seed, "views": args.views}
-        about |= {"best_views": args.best_views}
+        about |= {"tasks": name, "task_options": of_tasks, "seed": args.seed, **at_test}
         print(json.dumps({**about, "scores": scores.summary()}, indent=2))
         return 0
     print(f"{config['system']} on {name}, tasks it has never seen" + _described(of_tasks))
@@ -107,19 +111,6 @@ def _learner(place: str, config: dict[str, Any], tasks: Tasks, of_system: dict[s
     if next(learner.parameters(), None) is not None:
         raise ValueError(f"run: {place} needs training first; metabook train {place} --tasks {config['tasks']}")
     return learner
-
-
-def _viewed(learner: MetaLearner, tasks: Tasks, views: int | None, best_views: int | None) -> MetaLearner:
-    for name, copies in (("--views", views), ("--best-views", best_views)):
-        if copies is not None and len(tasks.x_shape) != 3:
-            raise ValueError(f"{name}: inputs of shape {list(tasks.x_shape)} are no images; leave it out")
-    if best_views is None:
-        return learner if views is None else Views(learner, MILD, copies=views)
-    if views is not None:
-        raise ValueError(f"--best-views: given with --views {views}; give one of the two")
-    if not isinstance(learner, ProtoNet):
-        raise ValueError(f"--best-views: given for {type(learner).__name__}; it is for prototypical networks")
-    return BestView(learner, MILD, copies=best_views)
 
 
 def _described(of_tasks: dict[str, Any]) -> str:

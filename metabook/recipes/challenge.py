@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from metabook.recipe import Measurement, Options, Published, Recipe
 
 COPIES = 8
+PRACTICE = 16  #: steps on the support set of a test task
 STEPS = 1000
 SEEDS = (0, 1, 2)
 _SMALL: dict[str, Options] = {
@@ -30,8 +31,16 @@ TESTS = (
     _test("between alphabets, 20-way 1-shot", {"way": 20, "queries": 5}),
     _test("between alphabets, 5-way 1-shot", {"way": 5, "queries": 5}),
 )
-BEST_VIEW = Measurement(
-    f"within an alphabet, best of {COPIES} copies", {**_WITHIN, "queries": 2}, episodes=50, batch=2, best_views=COPIES
+
+
+def _test_with_more(label: str, at_test: dict[str, int]) -> Measurement:
+    return Measurement(f"within an alphabet, {label}", {**_WITHIN, "queries": 2}, episodes=50, batch=2, at_test=at_test)
+
+
+MORE = (
+    _test_with_more(f"best of {COPIES} copies", {"best_views": COPIES}),
+    _test_with_more("after practice", {"fine_tune": PRACTICE}),
+    _test_with_more("best of copies, after practice", {"best_views": COPIES, "fine_tune": PRACTICE}),
 )
 OPTIONS: Options = {"backbone": "strided", "norm": "running", "distance": "local", "scale": 10.0, "swap": True}
 DRAWN: Options = {"size": 36, "framed": True}  #: how every drawing is made small
@@ -43,7 +52,7 @@ TRAINED_ON: Options = {
     "composed": 0.5,
     "all_classes": True,
 }
-TRAINING: Options = {"steps": STEPS, "batch": 1, "lr": 0.06, "optimizer": "muon", "schedule": "cosine"}
+TRAINING: Options = {"batch": 1, "lr": 0.06, "optimizer": "muon", "schedule": "cosine"}
 
 
 class Part(NamedTuple):
@@ -57,6 +66,7 @@ class Part(NamedTuple):
 
 WHOLE = "the whole recipe"
 PARTS: dict[str, Part] = {
+    WHOLE: Part(),
     "without looking around": Part(options={"distance": "cosine"}),
     "without composed characters": Part(train={"composed": 0.0}),
     "without framing": Part(drawn={"framed": False}),
@@ -81,13 +91,15 @@ _OTHERS = (
 )
 
 
-def _recipe(title: str, split: str, part: Part, tests: tuple[Measurement, ...], **more: Any) -> Recipe:
+def _recipe(
+    title: str, split: str, part: Part, tests: tuple[Measurement, ...], *, steps: int = STEPS, **more: Any
+) -> Recipe:
     return Recipe(
         f"{title}, trained on {split}",
         "prototypical",
         "omniglot",
         tests,
-        training=({**TRAINING, **part.training},),
+        training=({**TRAINING, "steps": steps, **part.training},),
         options={**OPTIONS, **part.options},
         task_options={**_SMALL[split], **DRAWN, **part.drawn},
         train_options={**TRAINED_ON, **part.train},
@@ -106,7 +118,7 @@ RECIPES: dict[str, Recipe] = {
         f"Within alphabets of Omniglot: {WHOLE}",
         split,
         Part(),
-        (TESTS[0], BEST_VIEW, *TESTS[1:]),
+        (TESTS[0], *MORE, *TESTS[1:]),
         seeds=SEEDS,
         published=_OTHERS,
     )
@@ -115,7 +127,7 @@ RECIPES: dict[str, Recipe] = {
 RECIPES |= {f"challenge/{split}-modified-hausdorff": _untrained(split) for split in _SMALL}
 RECIPES |= {
     f"challenge-parts/small1-{name.replace(' ', '-').lower()}": _recipe(
-        f"Within alphabets of Omniglot: {name}", "small1", part, TESTS
+        f"Within alphabets of Omniglot: {name}, half as long", "small1", part, TESTS, steps=STEPS // 2
     )
     for name, part in PARTS.items()
 }
