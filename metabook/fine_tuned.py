@@ -47,7 +47,7 @@ class FineTuned(MetaLearner):
     """
 
     def __init__(
-        self, learner: MetaLearner, change: Change, *, steps: int = 16, lr: float = 0.01, seed: int = 0
+        self, learner: MetaLearner, change: Change, *, steps: int = 8, lr: float = 0.01, seed: int = 0
     ) -> None:
         if not isinstance(learner.likelihood, Classification):
             raise ValueError(f"learner: {learner.likelihood!r} given; practice is for classes only")

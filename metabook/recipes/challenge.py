@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from metabook.recipe import Measurement, Options, Published, Recipe
 
 COPIES = 8
-PRACTICE = 16  #: steps on the support set of a test task
+PRACTICE = 8  #: steps on the support set of a test task
 STEPS = 1000
 SEEDS = (0, 1, 2)
 _SMALL: dict[str, Options] = {
