@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -77,10 +78,8 @@ class ModifiedHausdorff(MetaLearner):
         inside = (at_row >= 0) & (at_row < height) & (at_column >= 0) & (at_column < width)
         place = at_row.clamp(0, height - 1) * width + at_column.clamp(0, width - 1)
         moved = (ink.flatten(2).gather(2, place.flatten(2)) * inside.flatten(2)).flatten(2)
-        grid = torch.cartesian_prod(rows, columns)
-        between = (grid.unsqueeze(0) - grid.unsqueeze(1)).norm(dim=-1)  # [H*W, H*W]
-        far = torch.full_like(between, float(width))
-        # one image at a time: the smallest distance over its inked pixels
-        flat = moved.flatten(0, 1)
-        nearest = torch.stack([torch.where(m > 0, between, far).amin(-1) for m in flat.unbind()])
-        return moved, nearest.view(moved.shape)
+        paper = (moved == 0).cpu().numpy().reshape(-1, height, width)
+        # of an image without ink the distance is not defined, and becomes the width like all that is as far
+        nearest = torch.stack([torch.from_numpy(distance_transform_edt(p)) for p in paper]).to(moved).view(moved.shape)
+        blank = moved.sum(-1, keepdim=True) == 0
+        return moved, nearest.clamp(max=width).masked_fill(blank, float(width))
