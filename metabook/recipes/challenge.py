@@ -13,7 +13,7 @@ from metabook.recipe import Measurement, Options, Published, Recipe
 
 COPIES = 8
 PRACTICE = 8  #: steps on the support set of a test task
-STEPS = 1000
+STEPS, SHORT = 1000, 300
 SEEDS = (0, 1, 2)
 _SMALL: dict[str, Options] = {
     "small1": {"split": "small1", "held_out": "small2"},
@@ -127,7 +127,7 @@ RECIPES: dict[str, Recipe] = {
 RECIPES |= {f"challenge/{split}-modified-hausdorff": _untrained(split) for split in _SMALL}
 RECIPES |= {
     f"challenge-parts/small1-{name.replace(' ', '-').lower()}": _recipe(
-        f"Within alphabets of Omniglot: {name}, half as long", "small1", part, TESTS, steps=STEPS // 2
+        f"Within alphabets of Omniglot: {name}, {SHORT} steps", "small1", part, TESTS, steps=SHORT
     )
     for name, part in PARTS.items()
 }

@@ -73,7 +73,7 @@ ROWS = {
             "Snell et al. 2017, Table 1",
         ),
     ),
-    "prototypical-cosine": Row("prototypical", {"distance": "cosine"}, once=("omniglot",)),
+    "prototypical-cosine": Row("prototypical", {"distance": "cosine"}, once=("glyphs", "omniglot")),
     "matching": Row(
         "matching",
         published=_omniglot(
@@ -82,7 +82,7 @@ ROWS = {
             "Vinyals et al. 2016, Table 1",
         ),
     ),
-    "matching-full-context": Row("matching-full-context", once=("omniglot",)),
+    "matching-full-context": Row("matching-full-context", once=("glyphs", "omniglot")),
     "relation": Row(
         "relation",
         five_ways=True,
@@ -96,6 +96,7 @@ ROWS = {
         "snail",
         five_ways=True,
         fixed=True,
+        once=("omniglot",),
         published=_omniglot(
             "SNAIL",
             "99.07 ± 0.16 % (5-way 1-shot), 97.64 ± 0.30 % (20-way 1-shot)",
