@@ -8,7 +8,7 @@ Options = dict[str, Any]
 
 
 class Measurement(NamedTuple):
-    """One number of a record: the first score on ``episodes`` test tasks, with its interval."""
+    """One number of a record: the first score, or another, on ``episodes`` test tasks, with its interval."""
 
     label: str  #: its name, for example "mse, 5-shot, 1 step"
     task_options: Options = {}
@@ -18,11 +18,12 @@ class Measurement(NamedTuple):
     batch: int = 100
     views: int = 0  #: distorted copies of a task to average over (``metabook.views``); 0: the task as it is
     best_views: int = 0  #: distorted copies of which the most alike pair counts (``metabook.metric.BestView``)
+    score: str | None = None  #: a score of ``metabook.drawn.SCORES`` in place of the first of the tasks' own
 
     def settings(self) -> Options:
         """What is special about it, as plain values."""
         views = {k: n for k, n in {"views": self.views, "best_views": self.best_views}.items() if n}
-        other = {} if self.tasks is None else {"tasks": self.tasks}
+        other = {k: v for k, v in {"tasks": self.tasks, "score": self.score}.items() if v is not None}
         return {**other, **self.task_options, **self.options, **views, "episodes": self.episodes}
 
 
@@ -39,7 +40,7 @@ class Recipe(NamedTuple):
     """All that a recorded experiment needs; options not named keep the defaults of the registry."""
 
     title: str
-    system: str
+    system: str  #: one of ``metabook.registry``, a reference too
     tasks: str
     tests: tuple[Measurement, ...]
     #: arguments of ``metabook.train``, one call after the other, and under "options" those of the system that are
