@@ -1,9 +1,10 @@
 """The comparison table: rows are systems, columns scores, cells the mean over seeds and their range."""
 
 import json
+import math
 
 import pytest
-from comparison_table import beside, markdown, means, spread
+from comparison_table import STUDENT, against, beside, difference, markdown, means, ratio, spread
 
 from metabook.commands.results import recorded
 from metabook.recipe import Measurement, Published, Recipe
@@ -41,6 +42,31 @@ def test_a_score_that_only_some_systems_have_is_empty_for_the_others():
         "| snail | 0.125 |  |",
         "| matching | 0.500 | 0.250 |",
     ]
+
+
+def test_against_another_system_by_hand():
+    """Differences 0.1 and 0.3: mean 0.2, standard deviation 0.1414, times 12.706 / sqrt 2: 1.2706. Sums: 1.0 / 0.6."""
+    records = {"sines-a": record(0.2, 0.4), "sines-b": record(0.3, 0.7), "glyphs-b": record(0.5)}
+    assert against(records, "a", difference) == [
+        "| system | sines: mse | glyphs: mse |",
+        "|:--|--:|--:|",
+        "| b | +0.200 ± 1.271 |  |",
+    ]
+    assert against(records, "a", ratio)[-1] == "| b | 1.67 |  |"
+    assert against(records, "b", difference)[2:] == ["| a | -0.200 ± 1.271 |"]
+    assert difference([0.25], [0.5]) == "-0.250"
+    with pytest.raises(ValueError):
+        difference([0.25, 0.5], [0.5])
+
+
+def test_students_quantiles_are_those_of_the_distribution():
+    """P(|t| > q) = 5 % with n - 1 degrees of freedom: the density integrated by the midpoint rule."""
+    for n, q in STUDENT.items():
+        k, steps = n - 1, 20_000
+        factor = math.gamma((k + 1) / 2) / (math.sqrt(k * math.pi) * math.gamma(k / 2))
+        points = (q * (i + 0.5) / steps for i in range(steps))
+        inside = 2 * q / steps * factor * sum((1 + t * t / k) ** (-(k + 1) / 2) for t in points)
+        assert abs(inside - 0.95) < 1e-4, n
 
 
 def test_published_numbers_stand_below_with_source_and_difference():
