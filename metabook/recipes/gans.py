@@ -26,7 +26,7 @@ GAMES: dict[str, tuple[str, Measurement, Options, Options, Options]] = {
         Measurement("accuracy, 5-way 1-shot", {"queries": 5}, episodes=1000, batch=20),
         {"queries": 5},
         {"width": 16},
-        {"steps": 500, "batch": 4, "lr": 2e-3, "schedule": "cosine"},
+        {"steps": 1000, "batch": 4, "lr": 2e-3, "schedule": "cosine"},
     ),
 }
 
@@ -55,7 +55,7 @@ ADDED: dict[str, tuple[str, Options]] = {
 }
 ACCURACY = Measurement("accuracy, 5-way 1-shot", {"queries": 5}, episodes=1000, batch=20)
 OF_COPIES = tuple(
-    Measurement(score, {"queries": 3}, episodes=200, batch=20, score=score)
+    Measurement(score, {"queries": 3}, episodes=100, batch=20, score=score)
     for score in ("quality", "diversity", "diversity in features")
 )
 
