@@ -8,7 +8,7 @@ Options = dict[str, Any]
 
 
 class Measurement(NamedTuple):
-    """One number of a record: the first score on ``episodes`` test tasks, with its interval."""
+    """One number of a record: the first score, or another, on ``episodes`` test tasks, with its interval."""
 
     label: str  #: its name, for example "mse, 5-shot, 1 step"
     task_options: Options = {}
@@ -17,10 +17,11 @@ class Measurement(NamedTuple):
     episodes: int = 2000
     batch: int = 100
     at_test: dict[str, int] = {}  #: arguments of ``metabook.test_time.at_test_time``, such as ``best_views``
+    score: str | None = None  #: a score of ``metabook.drawn.SCORES`` in place of the first of the tasks' own
 
     def settings(self) -> Options:
         """What is special about it, as plain values."""
-        other = {} if self.tasks is None else {"tasks": self.tasks}
+        other = {k: v for k, v in {"tasks": self.tasks, "score": self.score}.items() if v is not None}
         return {**other, **self.task_options, **self.options, **self.at_test, "episodes": self.episodes}
 
 
@@ -37,7 +38,7 @@ class Recipe(NamedTuple):
     """All that a recorded experiment needs; options not named keep the defaults of the registry."""
 
     title: str
-    system: str
+    system: str  #: one of ``metabook.registry``, a reference too
     tasks: str
     tests: tuple[Measurement, ...]
     #: arguments of ``metabook.train``, one call after the other, and under "options" those of the system that are

@@ -21,6 +21,7 @@ import torch
 
 from metabook.checks import check_count
 from metabook.device import pick_device
+from metabook.drawn import SCORES, Scored
 from metabook.evaluation import Score, Scores, evaluate
 from metabook.files import write_json
 from metabook.learner import MetaLearner
@@ -103,6 +104,7 @@ def _score(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, d
     tester = build(recipe.system, tasks, **recipe.options | test.options)
     tester.load_state_dict(learner.state_dict())
     tester = at_test_time(tester, tasks.x_shape, **test.at_test)
+    tasks = tasks if test.score is None else Scored(tasks, find("score", test.score, SCORES))
     scores = evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
     return next(iter(scores.values()))
 

@@ -11,7 +11,7 @@ import torch
 from metabook import embeddings
 from metabook.device import make_generator
 from metabook.learner import MetaLearner
-from metabook.systems import baselines, generative, metric, optimization
+from metabook.systems import baselines, generative, metric, optimization, references
 from metabook.systems.entry import System
 from metabook.tasks import families
 from metabook.tasks.families import TaskFamily
@@ -23,6 +23,8 @@ SYSTEMS: dict[str, System] = {
     **generative.SYSTEMS,
     **baselines.SYSTEMS,
 }
+#: What stands beside the systems in a table of results and is none of them: exact optima, generators of drawings
+REFERENCES: dict[str, System] = references.SYSTEMS
 TASKS: dict[str, TaskFamily] = {**families.TASKS, **embeddings.TASKS}
 
 
@@ -35,6 +37,12 @@ def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:
     return known[name]
 
 
+def find_system(name: str) -> System:
+    """The system or the reference of that name. Raises ValueError for an unknown one."""
+    entry: System = REFERENCES[name] if name in REFERENCES else find("system", name, SYSTEMS)
+    return entry
+
+
 def check_options(owner: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Raise ValueError for an option that ``owner`` does not have."""
     for name in given:
@@ -45,11 +53,13 @@ def check_options(owner: str, given: Mapping[str, Any], known: Mapping[str, Any]
 def build(system: str, tasks: Tasks, *, seed: int = 0, **options: Any) -> MetaLearner:
     """A new learner of a registered system, of sensible size for ``tasks``; ``seed`` fixes its first weights.
 
-    Options are the system's own (``SYSTEMS[system].options()``), for example ``inner_lr``.
+    system: a name in ``SYSTEMS`` or in ``REFERENCES``.
+
+    Options are its own (``find_system(system).options()``), for example ``inner_lr``.
 
     Raises ValueError for an unknown system or option, or a system that cannot learn this kind of target.
     """
-    entry: System = find("system", system, SYSTEMS)
+    entry = find_system(system)
     check_options(system, options, entry.options())
     if not isinstance(tasks.likelihood, entry.kinds):
         kinds = " or ".join(k.__name__.lower() for k in entry.kinds)

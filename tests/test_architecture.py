@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "metabook"
 # May import anything:
-ABOVE_ALL = {"", "__main__", "benchmark", "cli", "commands", "embeddings", "registry", "runs", "systems"}
+ABOVE_ALL = {"", "__main__", "benchmark", "cli", "commands", "drawn", "embeddings", "registry", "runs", "systems"}
 ABOVE_ALL |= {"optimizers_record", "record", "recipes", "test_time"}
 ABOVE_ALL |= {"estimator", "estimator_input", "open_set", "pretrain", "pretrained", "ready"}
 ALLOWED = {

@@ -10,10 +10,11 @@ import pytest
 
 import metabook
 from metabook import record
+from metabook.drawn import SCORES, Scored
 from metabook.metric import BestView
 from metabook.recipe import Measurement, Published, Recipe
 from metabook.recipes import RECIPES, training
-from metabook.registry import SYSTEMS, TASKS
+from metabook.registry import TASKS, find_system
 from metabook.tasks.distort import MILD
 from metabook.views import Views
 
@@ -90,7 +91,7 @@ def test_every_file_is_whole_and_its_recipe_is_unchanged(path):
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_name_systems_tasks_and_options_that_exist(name):
     recipe = RECIPES[name]
-    system, tasks = SYSTEMS[recipe.system].options(), TASKS[recipe.tasks].options()
+    system, tasks = find_system(recipe.system).options(), TASKS[recipe.tasks].options()
     changed = (change for _, change in recipe.phases())
     assert system.keys() >= set(recipe.options).union(*(t.options for t in recipe.tests), *changed)
     assert tasks.keys() >= set(recipe.task_options | recipe.train_options)
@@ -132,6 +133,23 @@ def test_views_of_a_measurement_are_averaged(tmp_path):
     learner = BestView(metabook.build("nearest-pixels", tasks), MILD, copies=4)
     again = metabook.evaluate(learner, tasks, episodes=20, seed=record.TEST_SEED, device="cpu")
     assert again["accuracy"].mean == best != views
+
+
+def test_a_measurement_may_have_another_score(tmp_path):
+    """How true distorted copies are, as the judge says of the same tasks asked directly; an unknown score is named."""
+    options = {"way": 3, "queries": 2}
+    test = Measurement("true", options, {"copies": 4}, episodes=20, score="quality")
+    recipe = Recipe("copies", "nearest-copy", "glyphs", (test,), task_options={"distort": True})
+    result = record.measure("copies", recipe, tmp_path, device="cpu")
+    assert result["settings"]["tests"]["true"] == {**options, "copies": 4, "score": "quality", "episodes": 20}
+    tasks = metabook.make_tasks("glyphs", part="test", **options)
+    asked = Scored(tasks, SCORES["quality"])
+    again = metabook.evaluate(
+        metabook.build("nearest-copy", tasks, copies=4), asked, episodes=20, seed=record.TEST_SEED, device="cpu"
+    )
+    assert again["score"].mean == result["scores"]["true"]["mean"]
+    with pytest.raises(ValueError, match="score: 'beauty' given; known are quality, "):
+        record.measure("copies", recipe._replace(tests=(test._replace(score="beauty"),)), tmp_path, device="cpu")
 
 
 def test_a_measurement_may_be_of_another_family(tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 from metabook.likelihood import Classification, Regression
 from metabook.nn import Strided
-from metabook.registry import SYSTEMS, TASKS, build, make_tasks
+from metabook.registry import REFERENCES, SYSTEMS, TASKS, build, find_system, make_tasks
 
 SYNTHETIC = ["sinusoids", "linear", "clusters", "gp"]
 
@@ -20,6 +20,36 @@ def test_every_system_builds_for_every_kind_it_names(name):
         episode = tasks[kind].sample(2, torch.Generator().manual_seed(0))
         assert learner(episode).batch_shape[-2:] == episode.query.y.shape[:2]  # latent samples may lead
         assert torch.isfinite(learner.meta_loss(episode))
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_every_reference_builds_and_is_no_system(name):
+    assert name not in SYSTEMS and find_system(name) is REFERENCES[name]
+    tasks = make_tasks("function-families" if REFERENCES[name].kinds == (Regression,) else "glyphs", queries=2)
+    learner, episode = build(name, tasks), tasks.sample(2, torch.Generator().manual_seed(0))
+    assert learner(episode).batch_shape[-2:] == episode.query.y.shape[:2]
+    assert torch.isfinite(learner.meta_loss(episode))
+
+
+def test_a_generator_of_drawings_refuses_vectors():
+    with pytest.raises(ValueError, match=r"one-shot-generator bends square drawings \[1, H, H\]; inputs \[2\] given"):
+        build("one-shot-generator", make_tasks("clusters"))
+
+
+def test_layers_are_the_hidden_widths_of_a_network_of_vectors():
+    """A linear map and no more: of inputs 2 to 5 classes, or to 64 features."""
+    tasks = make_tasks("clusters")
+    shapes = {
+        name: [list(p.shape) for p in build(name, tasks, layers=()).parameters()]
+        for name in ("maml", "anil", "prototypical")
+    }
+    assert shapes == {
+        "maml": [[5, 2], [5]],
+        "anil": [[64, 2], [64], [5, 64], [5]],
+        "prototypical": [[64, 2], [64]],
+    }
+    with pytest.raises(ValueError, match=r"layers: .* given with distance local"):
+        build("prototypical", make_tasks("glyphs"), layers=(), distance="local")
 
 
 @pytest.mark.parametrize("name", [n for n, s in SYSTEMS.items() if Regression not in s.kinds])

@@ -6,14 +6,21 @@
 The argument is the folder of recorded results. A row is a system, a column a score; a cell is the mean over the seeds
 with the lowest and the highest of them. What is not recorded yet is left empty. Below stands a table of the published
 numbers that the recipes name, with sources.
+
+With an option there is another table between the two, of every system against one of them, ``:minus: maml`` for
+differences and ``:over: maml`` for ratios. The n-th training of both has the same seed and the same test tasks.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from results_table import cell, folder, read
 from sphinx.application import Sphinx
@@ -21,6 +28,11 @@ from sphinx.util.docutils import SphinxDirective
 
 from metabook.recipe import Recipe
 from metabook.recipes import RECIPES
+
+Records = dict[str, dict[str, Any]]
+
+#: 97.5 % quantile of Student's t for the mean of so many numbers
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 
 
 def means(record: dict[str, Any], score: str) -> list[float]:
@@ -35,10 +47,41 @@ def spread(values: list[float]) -> str:
     return mean if len(values) == 1 or low == high else f"{mean} ({low} to {high})"
 
 
-def markdown(records: dict[str, dict[str, Any]]) -> list[str]:
-    """The table of records named PLACE-SYSTEM, in their order, and what each column means."""
+def difference(values: list[float], others: list[float]) -> str:
+    """Mean over seeds of value minus other, with its 95 % interval if there is more than one seed."""
+    by_seed = [a - b for a, b in zip(values, others, strict=True)]
+    if len(by_seed) == 1:
+        return f"{by_seed[0]:+.3f}"
+    return f"{mean(by_seed):+.3f} ± {STUDENT[len(by_seed)] * stdev(by_seed) / math.sqrt(len(by_seed)):.3f}"
+
+
+def ratio(values: list[float], others: list[float]) -> str:
+    """Mean over seeds of the values over that of the others."""
+    return f"{sum(values) / sum(others):.2f}"
+
+
+AGAINST = {
+    "minus": (difference, "The same less {}, seed by seed, with a 95 % interval over seeds if there are several."),
+    "over": (ratio, "The same as a part of that of {}."),
+}
+
+
+def against(records: Records, base: str, compare: Callable[[list[float], list[float]], str]) -> list[str]:
+    """The table of every system against the system ``base``, where both have the score."""
+
+    def value(place: str, system: str, score: str) -> str:
+        other = records.get(f"{place}-{base}", {"scores": {}})
+        both = score in other["scores"]
+        return compare(means(records[f"{place}-{system}"], score), means(other, score)) if both else ""
+
+    others = {name: record for name, record in records.items() if name.partition("-")[2] != base}
+    return markdown(others, value)
+
+
+def markdown(records: Records, value: Callable[[str, str, str], str] | None = None) -> list[str]:
+    """The table of records named PLACE-SYSTEM, in their order. value: place, system, score -> cell."""
     places: dict[str, list[str]] = {}
-    systems: dict[str, dict[str, dict[str, Any]]] = {}
+    systems: dict[str, Records] = {}
     for name, record in records.items():
         place, _, system = name.partition("-")
         known = places.setdefault(place, [])
@@ -48,7 +91,7 @@ def markdown(records: dict[str, dict[str, Any]]) -> list[str]:
     lines = [f"| system | {' | '.join(map(cell, heads))} |", f"|:--|{'--:|' * len(heads)}"]
     for system, row in systems.items():
         values = [
-            spread(means(row[p], s)) if p in row and s in row[p]["scores"] else ""
+            (value(p, system, s) if value else spread(means(row[p], s))) if p in row and s in row[p]["scores"] else ""
             for p, scores in places.items()
             for s in scores
         ]
@@ -71,6 +114,7 @@ class ComparisonTable(SphinxDirective):
     """See the module's text."""
 
     required_arguments = 1
+    option_spec = dict.fromkeys(AGAINST, directives.unchanged_required)
 
     def run(self) -> list[nodes.Node]:
         """The table."""
@@ -85,7 +129,11 @@ class ComparisonTable(SphinxDirective):
         }
         ordered = {name: recorded[name] for name in recipes if name in recorded}
         holder = nodes.container(classes=["results-table", "comparison-table"])
-        lines = markdown(ordered) + beside(recipes)
+        lines = markdown(ordered)
+        for option, base in self.options.items():
+            compare, said = AGAINST[option]
+            lines += ["", said.format(base), "", *against(ordered, base, compare)]
+        lines += beside(recipes)
         self.state.nested_parse(StringList(lines, source="results"), self.content_offset, holder)
         return [holder]
 

@@ -10,7 +10,7 @@ from metabook.commands import options
 from metabook.device import pick_device
 from metabook.recipes import RECIPES
 from metabook.recipes.training import train_recipe
-from metabook.registry import SYSTEMS, find, make_tasks
+from metabook.registry import find, find_system, make_tasks
 from metabook.runs import CHECKPOINT, CONFIG, make_config, write_config
 
 SAID = ("system", "tasks", "steps", "batch", "lr", "validate_every", "compile")  #: what a recipe decides
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     learner, seconds = train_recipe(recipe, folder, seed=seed, device=device)
     config = make_config(
         recipe.system,
-        {**SYSTEMS[recipe.system].options(), **recipe.options},
+        {**find_system(recipe.system).options(), **recipe.options},
         recipe.tasks,
         recipe.task_options,
         tasks,

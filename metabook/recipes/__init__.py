@@ -7,11 +7,14 @@ from metabook.recipes import (
     challenge,
     characters,
     comparison,
+    gans,
+    leo,
     memorisation,
     metric_comparison,
     optimizers,
     printed,
     sinusoids,
+    task_codes,
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -23,4 +26,7 @@ RECIPES: dict[str, Recipe] = {
     **challenge.RECIPES,
     **printed.RECIPES,
     **optimizers.RECIPES,
+    **task_codes.RECIPES,
+    **leo.RECIPES,
+    **gans.RECIPES,
 }

@@ -20,6 +20,7 @@ def _prototypical(
     x_shape: Shape,
     likelihood: Classification,
     *,
+    layers: tuple[int, ...] | None = None,
     width: int | None = None,
     norm: str = "batch",
     distance: str = "euclidean",
@@ -28,7 +29,9 @@ def _prototypical(
     backbone: str = "usual",
 ) -> ProtoNet:
     maps = distance == "local"
-    net = _maps(x_shape, width, norm, backbone)[0] if maps else _features(x_shape, None, width, norm, backbone)
+    if layers is not None and (maps or backbone != "usual"):
+        raise ValueError(f"layers: {layers} given with distance {distance} and backbone {backbone}; leave one out")
+    net = _maps(x_shape, width, norm, backbone)[0] if maps else _features(x_shape, None, width, norm, backbone, layers)
     return ProtoNet(net, likelihood, distance=distance, scale=scale, swap=swap)
 
 
@@ -96,10 +99,17 @@ def _snail(
     )
 
 
-def _features(x_shape: Shape, outputs: int | None, width: int | None, norm: str, backbone: str) -> nn.Module:
+def _features(
+    x_shape: Shape,
+    outputs: int | None,
+    width: int | None,
+    norm: str,
+    backbone: str,
+    layers: tuple[int, ...] | None = None,
+) -> nn.Module:
     """The usual network, or ``Strided``, to a vector of features."""
     if _is_usual(x_shape, width, backbone):
-        return network(x_shape, outputs, width=width, norm=norm)
+        return network(x_shape, outputs, layers=layers, width=width, norm=norm)
     return Strided(x_shape[0], outputs, size=min(x_shape[1:]), norm=norm)
 
 

@@ -16,10 +16,11 @@ def _maml(
     inner_lr: float | None = None,
     inner_steps: int = 1,
     first_order: bool = False,
+    layers: tuple[int, ...] | None = None,
     width: int | None = None,
     norm: str = "batch",
 ) -> MAML:
-    net = network(x_shape, likelihood.size, width=width, norm=norm)
+    net = network(x_shape, likelihood.size, layers=layers, width=width, norm=norm)
     rate = inner_rate(x_shape) if inner_lr is None else inner_lr
     return MAML(net, likelihood, inner_lr=rate, inner_steps=inner_steps, first_order=first_order)
 
@@ -87,10 +88,11 @@ def _anil(
     inner_lr: float | None = None,
     inner_steps: int = 1,
     first_order: bool = False,
+    layers: tuple[int, ...] | None = None,
     width: int | None = None,
     norm: str = "batch",
 ) -> ANIL:
-    body = network(x_shape, None, width=width, norm=norm)
+    body = network(x_shape, None, layers=layers, width=width, norm=norm)
     features = body.size_out if isinstance(body, Conv4) else 64
     head = MLP(features, likelihood.size, hidden=())
     rate = inner_rate(x_shape) if inner_lr is None else inner_lr

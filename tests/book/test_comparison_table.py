@@ -1,9 +1,11 @@
 """The comparison table: rows are systems, columns scores, cells the mean over seeds and their range."""
 
 import json
+import math
+import statistics
 
 import pytest
-from comparison_table import beside, markdown, means, spread
+from comparison_table import STUDENT, against, beside, difference, markdown, means, ratio, spread
 
 from metabook.commands.results import recorded
 from metabook.recipe import Measurement, Published, Recipe
@@ -43,6 +45,31 @@ def test_a_score_that_only_some_systems_have_is_empty_for_the_others():
     ]
 
 
+def test_against_another_system_by_hand():
+    """Differences 0.1 and 0.3: mean 0.2, standard deviation 0.1414, times 12.706 / sqrt 2: 1.2706. Sums: 1.0 / 0.6."""
+    records = {"sines-a": record(0.2, 0.4), "sines-b": record(0.3, 0.7), "glyphs-b": record(0.5)}
+    assert against(records, "a", difference) == [
+        "| system | sines: mse | glyphs: mse |",
+        "|:--|--:|--:|",
+        "| b | +0.200 ± 1.271 |  |",
+    ]
+    assert against(records, "a", ratio)[-1] == "| b | 1.67 |  |"
+    assert against(records, "b", difference)[2:] == ["| a | -0.200 ± 1.271 |"]
+    assert difference([0.25], [0.5]) == "-0.250"
+    with pytest.raises(ValueError):
+        difference([0.25, 0.5], [0.5])
+
+
+def test_students_quantiles_are_those_of_the_distribution():
+    """P(|t| > q) = 5 % with n - 1 degrees of freedom: the density integrated by the midpoint rule."""
+    for n, q in STUDENT.items():
+        k, steps = n - 1, 20_000
+        factor = math.gamma((k + 1) / 2) / (math.sqrt(k * math.pi) * math.gamma(k / 2))
+        points = (q * (i + 0.5) / steps for i in range(steps))
+        inside = 2 * q / steps * factor * sum((1 + t * t / k) ** (-(k + 1) / 2) for t in points)
+        assert abs(inside - 0.95) < 1e-4, n
+
+
 def test_published_numbers_stand_below_with_source_and_difference():
     published = (Published("A | B", "99 %", "a paper", "everything"), Published("A", "98 %", "another", "nothing"))
     tests = (Measurement("accuracy"),)
@@ -59,13 +86,18 @@ def test_published_numbers_stand_below_with_source_and_difference():
     assert beside({"glyphs-a": recipes["glyphs-a"]}) == []
 
 
-@pytest.mark.parametrize(("table", "least"), [("comparison", 10), ("comparison-metric", 4), ("challenge", 4)])
+@pytest.mark.parametrize(
+    ("table", "least"), [("comparison", 10), ("comparison-metric", 4), ("challenge", 4), ("task-codes", 6)]
+)
 def test_every_published_number_of_a_table_has_a_source_and_a_difference(table, least):
     published = [row for name, r in RECIPES.items() if name.startswith(f"{table}/") for row in r.published]
     assert len(published) >= least and all(field.strip() for row in published for field in row)
 
 
-@pytest.mark.parametrize("table", ["comparison", "comparison-metric", "challenge"])
+TABLES = ["comparison", "comparison-metric", "challenge", "task-codes", "leo", "metagan", "drawings"]
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_every_row_and_column_is_recorded_as_the_recipe_says(table):
     recipes = {name: recipe for name, recipe in RECIPES.items() if name.startswith(f"{table}/")}
     records = {name: record for name, record in recorded().items() if name.startswith(f"{table}/")}
@@ -126,3 +158,52 @@ def test_what_the_book_says_of_the_metric_table():
         assert score["omniglot", "snail", five] < score["omniglot", system, five]
     for system in ("prototypical", "matching"):
         assert 1 - score["omniglot", system, within] > 1.6 * (1 - score["omniglot", system, twenty])
+
+
+def by_place(table):
+    """place, system -> score -> the mean of each seed, of one table."""
+    named = {name.removeprefix(f"{table}/"): r for name, r in recorded().items() if name.startswith(f"{table}/")}
+    return {
+        (name.partition("-")[0], name.partition("-")[2]): {score: means(r, score) for score in r["scores"]}
+        for name, r in named.items()
+    }
+
+
+def gain(table, place, system, base, score):
+    """Mean over seeds of the difference to ``base``, and half the length of its interval."""
+    differences = [a - b for a, b in zip(table[place, system][score], table[place, base][score], strict=True)]
+    n = len(differences)
+    return statistics.mean(differences), STUDENT[n] * statistics.stdev(differences) / n**0.5
+
+
+def test_what_the_book_says_of_task_codes():
+    """Mean squared errors: the code pays in every mixture, and the optimum is far."""
+    errors = {key: sum(scores["mse"]) for key, scores in by_place("task-codes").items()}
+    for place in ("two", "three", "five"):
+        assert errors[place, "modulated-maml"] < errors[place, "maml"]
+        others = [e for (where, system), e in errors.items() if where == place and system != "optimum"]
+        assert min(others) > 1.3 * errors[place, "optimum"]
+
+
+def test_what_the_book_says_of_leo():
+    """LEO ahead of MAML by more than the interval; a learned map is better than the mean of the vectors alone."""
+    table, score = by_place("leo"), "5-way 1-shot"
+    mean, half = gain(table, "glyphs", "leo", "maml", score)
+    assert mean > half
+    assert gain(table, "glyphs", "learned-metric", "maml", score)[0] > 0
+    assert gain(table, "glyphs", "learned-metric", "nearest-mean", score)[0] > 0.02
+
+
+def test_what_the_book_says_of_metagan_on_clusters():
+    """No gain of any size: the base learner is near the optimum."""
+    assert gain(by_place("metagan"), "clusters", "metagan", "prototypical", "accuracy, 5-way 1-shot")[0] < 0.005
+
+
+def test_what_the_book_says_of_drawings():
+    """Three points more than nothing added; most are true; less varied than real ones."""
+    table = by_place("drawings")
+    for place in ("glyphs", "omniglot"):
+        mean, half = gain(table, place, "generated", "nothing-added", "accuracy, 5-way 1-shot")
+        assert mean - half > 0.03
+        assert min(table[place, "generated"]["quality"]) > 0.5
+        assert max(table[place, "generated"]["diversity"] + table[place, "generated"]["diversity in features"]) < 1

@@ -1,0 +1,61 @@
+"""Functions of two, three and five families: a code of the support set against a common start, and the optimum.
+
+``python -m metabook.record task-codes --jobs 2`` makes the table; a stopped one goes on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from metabook.recipe import Measurement, Options, Published, Recipe
+
+MODES = {"two": 2, "three": 3, "five": 5}  #: families in the mixture
+WIDTH: Options = {"width": 100}
+BUDGET: Options = {"steps": 40_000, "batch": 50, "lr": 3e-3, "schedule": "cosine", "compile": True}
+TEST = Measurement("mse", {"queries": 100}, episodes=4000, batch=100)
+
+
+class Row(NamedTuple):
+    """One system of the table."""
+
+    system: str
+    options: Options = {}
+    trained: bool = True
+    published: tuple[str, str, str] | None = None  #: mean squared error with two, three and five families
+
+
+ROWS = {
+    "maml": Row("maml", WIDTH, published=("1.085", "1.231", "1.668")),
+    "cavia": Row("cavia", WIDTH),
+    "modulated-maml": Row(
+        "modulated-maml", {**WIDTH, "hidden": 128, "code": 64}, published=("0.336", "0.444", "0.868")
+    ),
+    "optimum": Row("bayes-functions", trained=False),
+}
+
+
+def _recipe(name: str, row: Row, column: int, place: str) -> Recipe:
+    modes: Options = {"modes": MODES[place]}
+    beside = Published(
+        name,
+        f"mse {row.published[column]}" if row.published else "",
+        "Vuorio et al. 2019, quoted second-hand",
+        "another network, an encoder that reads the points in order, and another length of training",
+    )
+    return Recipe(
+        f"{name} on functions of {place} families",
+        row.system,
+        "function-families",
+        (TEST,),
+        training=(BUDGET,) if row.trained else (),
+        options=row.options if row.trained else modes,
+        task_options=modes,
+        published=(beside,) if row.published else (),
+    )
+
+
+RECIPES: dict[str, Recipe] = {
+    f"task-codes/{place}-{name}": _recipe(name, row, column, place)
+    for column, place in enumerate(MODES)
+    for name, row in ROWS.items()
+}
