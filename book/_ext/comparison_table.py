@@ -9,6 +9,9 @@ numbers that the recipes name, with sources.
 
 With an option there is another table between the two, of every system against one of them, ``:minus: maml`` for
 differences and ``:over: maml`` for ratios. The n-th training of both has the same seed and the same test tasks.
+
+The content says what the table shows. It stands below it, once every recipe of the table is recorded; until then a note
+says how many are, and how to make the others.
 """
 
 from __future__ import annotations
@@ -110,31 +113,43 @@ def beside(recipes: dict[str, Recipe]) -> list[str]:
     return head + lines if lines else []
 
 
+def missing(table: str, recorded: int, recipes: int) -> list[str]:
+    """A note on what is not recorded yet, or nothing."""
+    if recorded == recipes:
+        return []
+    said = f"{recorded} of the {recipes} experiments of this table are recorded so far."
+    how = f"`python -m metabook.record {table}` makes the others; what the table shows will stand here."
+    return ["", "```{note}", f"{said} {how}", "```"]
+
+
 class ComparisonTable(SphinxDirective):
     """See the module's text."""
 
     required_arguments = 1
+    has_content = True
     option_spec = dict.fromkeys(AGAINST, directives.unchanged_required)
 
     def run(self) -> list[nodes.Node]:
         """The table."""
-        paths: list[Path] = sorted((folder() / self.arguments[0]).glob("*.json"))
-        if not paths:
-            raise self.error(f"comparison-table: nothing is recorded under {self.arguments[0]}")
+        table = self.arguments[0]
+        paths: list[Path] = sorted((folder() / table).glob("*.json"))
         for path in paths:
             self.env.note_dependency(str(path))
         recorded = {path.stem: read(path) for path in paths}
-        recipes = {
-            name.rpartition("/")[2]: r for name, r in RECIPES.items() if name.startswith(f"{self.arguments[0]}/")
-        }
+        recipes = {name.rpartition("/")[2]: r for name, r in RECIPES.items() if name.startswith(f"{table}/")}
+        if not recipes:
+            raise self.error(f"comparison-table: {table} given; there is no recipe of that table")
         ordered = {name: recorded[name] for name in recipes if name in recorded}
         holder = nodes.container(classes=["results-table", "comparison-table"])
-        lines = markdown(ordered)
-        for option, base in self.options.items():
+        lines = markdown(ordered) if ordered else []
+        for option, base in self.options.items() if ordered else ():
             compare, said = AGAINST[option]
             lines += ["", said.format(base), "", *against(ordered, base, compare)]
         lines += beside(recipes)
+        lines += missing(table, len(ordered), len(recipes))
         self.state.nested_parse(StringList(lines, source="results"), self.content_offset, holder)
+        if len(ordered) == len(recipes):
+            self.state.nested_parse(self.content, self.content_offset, holder)
         return [holder]
 
 

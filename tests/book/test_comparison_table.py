@@ -5,7 +5,7 @@ import math
 import statistics
 
 import pytest
-from comparison_table import STUDENT, against, beside, difference, markdown, means, ratio, spread
+from comparison_table import STUDENT, against, beside, difference, markdown, means, missing, ratio, spread
 
 from metabook.commands.results import recorded
 from metabook.recipe import Measurement, Published, Recipe
@@ -32,6 +32,11 @@ def test_rows_are_systems_and_what_is_not_recorded_is_empty():
         "| maml | 0.300 (0.100 to 0.600) | 0.500 |",
         "| nearest-pixels |  | 0.250 |",
     ]
+
+
+def test_what_is_missing_is_said():
+    assert missing("t", 4, 4) == []
+    assert missing("t", 3, 4)[2].startswith("3 of the 4 experiments of this table are recorded so far. `python -m meta")
 
 
 def test_a_score_that_only_some_systems_have_is_empty_for_the_others():
@@ -94,11 +99,24 @@ def test_every_published_number_of_a_table_has_a_source_and_a_difference(table, 
     assert len(published) >= least and all(field.strip() for row in published for field in row)
 
 
-TABLES = ["comparison", "comparison-metric", "challenge", "task-codes", "leo", "metagan", "drawings"]
+TABLES = sorted({name.partition("/")[0] for name in RECIPES if "/" in name and "-full/" not in name})
+
+
+def whole(table):
+    """Skip what is said of a table that is not wholly recorded; the book then says nothing of it either."""
+    names = {name for name in RECIPES if name.startswith(f"{table}/")}
+    missing = names - recorded().keys()
+    if missing:
+        pytest.skip(f"{table}: {len(names) - len(missing)} of {len(names)} recorded")
+
+
+def test_most_tables_are_whole():
+    assert sum(not {n for n in RECIPES if n.startswith(f"{t}/")} - recorded().keys() for t in TABLES) >= 3
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_row_and_column_is_recorded_as_the_recipe_says(table):
+    whole(table)
     recipes = {name: recipe for name, recipe in RECIPES.items() if name.startswith(f"{table}/")}
     records = {name: record for name, record in recorded().items() if name.startswith(f"{table}/")}
     assert recipes and recipes.keys() == records.keys()
@@ -178,6 +196,7 @@ def gain(table, place, system, base, score):
 
 def test_what_the_book_says_of_task_codes():
     """Mean squared errors: the code pays in every mixture, and the optimum is far."""
+    whole("task-codes")
     errors = {key: sum(scores["mse"]) for key, scores in by_place("task-codes").items()}
     for place in ("two", "three", "five"):
         assert errors[place, "modulated-maml"] < errors[place, "maml"]
@@ -187,6 +206,7 @@ def test_what_the_book_says_of_task_codes():
 
 def test_what_the_book_says_of_leo():
     """LEO ahead of MAML by more than the interval; a learned map is better than the mean of the vectors alone."""
+    whole("leo")
     table, score = by_place("leo"), "5-way 1-shot"
     mean, half = gain(table, "glyphs", "leo", "maml", score)
     assert mean > half
@@ -196,11 +216,13 @@ def test_what_the_book_says_of_leo():
 
 def test_what_the_book_says_of_metagan_on_clusters():
     """No gain of any size: the base learner is near the optimum."""
+    whole("metagan")
     assert gain(by_place("metagan"), "clusters", "metagan", "prototypical", "accuracy, 5-way 1-shot")[0] < 0.005
 
 
 def test_what_the_book_says_of_drawings():
     """Three points more than nothing added; most are true; less varied than real ones."""
+    whole("drawings")
     table = by_place("drawings")
     for place in ("glyphs", "omniglot"):
         mean, half = gain(table, place, "generated", "nothing-added", "accuracy, 5-way 1-shot")
