@@ -68,7 +68,7 @@ def _drawings(name: str, place: str) -> Recipe:
         system,
         tasks,
         (ACCURACY, *OF_COPIES) if options["copies"] else (ACCURACY,),
-        training=({"steps": 1500, "batch": 4, "lr": 2e-3, "schedule": "cosine"},) if trained else (),
+        training=({"steps": 2500, "batch": 4, "lr": 2e-3, "schedule": "cosine"},) if trained else (),
         options=options,
         task_options=task_options,
         train_options={"queries": 3} if trained else {},
