@@ -8,7 +8,7 @@ Options = dict[str, Any]
 
 
 class Measurement(NamedTuple):
-    """One number of a record: the first score on ``episodes`` test tasks, with its interval."""
+    """One number of a record: a score on ``episodes`` test tasks, with its interval."""
 
     label: str  #: its name, for example "mse, 5-shot, 1 step"
     task_options: Options = {}
@@ -17,13 +17,15 @@ class Measurement(NamedTuple):
     episodes: int = 2000
     batch: int = 100
     views: int = 0  #: distorted copies of a task to average over (``metabook.views``); 0: the task as it is
+    score: str = ""  #: one of ``metabook.scores.SCORES``; empty: the first score of the tasks' own
     best_views: int = 0  #: distorted copies of which the most alike pair counts (``metabook.metric.BestView``)
 
     def settings(self) -> Options:
         """What is special about it, as plain values."""
-        views = {k: n for k, n in {"views": self.views, "best_views": self.best_views}.items() if n}
+        special = {"views": self.views, "best_views": self.best_views, "score": self.score}
         other = {} if self.tasks is None else {"tasks": self.tasks}
-        return {**other, **self.task_options, **self.options, **views, "episodes": self.episodes}
+        named = {k: value for k, value in special.items() if value}
+        return {**other, **self.task_options, **self.options, **named, "episodes": self.episodes}
 
 
 class Published(NamedTuple):

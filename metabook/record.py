@@ -29,6 +29,7 @@ from metabook.recipe import Measurement, Recipe
 from metabook.recipes import RECIPES
 from metabook.recipes.training import train_recipe
 from metabook.registry import build, find, make_tasks
+from metabook.scores import ScoredBy
 from metabook.tasks.distort import MILD
 from metabook.views import Views
 
@@ -64,7 +65,7 @@ def measure(name: str, recipe: Recipe, folder: str | os.PathLike[str], *, device
     runs = []
     for seed in recipe.seeds:
         learner, seconds = train_recipe(recipe, Path(folder) / f"seed-{seed}", seed=seed, device=device)
-        scores = Scores({test.label: _score(recipe, test, learner, seed, device) for test in recipe.tests})
+        scores = _scores(recipe, learner, seed, device)
         runs.append({"seed": seed, "minutes": round(seconds / 60, 2), "scores": scores.summary()})
     return {
         "title": recipe.title,
@@ -82,7 +83,21 @@ def measure(name: str, recipe: Recipe, folder: str | os.PathLike[str], *, device
     }
 
 
-def _score(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, device: str | None) -> Score:
+def _scores(recipe: Recipe, learner: MetaLearner, seed: int, device: str | None) -> Scores:
+    """By label; tests that differ in the score alone share one pass over the tasks."""
+    found: dict[str, Score] = {}
+    for test in recipe.tests:
+        alike = [t for t in recipe.tests if t.score and t._replace(label=test.label, score=test.score) == test]
+        names = [t.score for t in alike] if test.score else []
+        if test.label not in found:
+            scores = _evaluate(recipe, test, names, learner, seed, device)
+            found |= {t.label: scores[t.score] for t in alike} if names else {test.label: next(iter(scores.values()))}
+    return Scores({test.label: found[test.label] for test in recipe.tests})
+
+
+def _evaluate(
+    recipe: Recipe, test: Measurement, names: list[str], learner: MetaLearner, seed: int, device: str | None
+) -> Scores:
     shared = recipe.task_options if test.tasks is None else {}
     tasks = make_tasks(test.tasks or recipe.tasks, part="test", **shared | test.task_options)
     tester = build(recipe.system, tasks, **recipe.options | test.options)
@@ -91,8 +106,8 @@ def _score(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, d
     if test.best_views:
         assert isinstance(tester, ProtoNet), f"{recipe.title}: best views are those of prototypical networks"
         tester = BestView(tester, MILD, copies=test.best_views)
-    scores = evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
-    return next(iter(scores.values()))
+    tasks = ScoredBy(tasks, names) if names else tasks
+    return evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
 
 
 def _describe(device: torch.device) -> str:

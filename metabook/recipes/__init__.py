@@ -9,6 +9,7 @@ from metabook.recipes import (
     comparison,
     memorisation,
     metric_comparison,
+    neural_processes,
     optimizers,
     printed,
     sinusoids,
@@ -23,4 +24,5 @@ RECIPES: dict[str, Recipe] = {
     **challenge.RECIPES,
     **printed.RECIPES,
     **optimizers.RECIPES,
+    **neural_processes.RECIPES,
 }
