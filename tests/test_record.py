@@ -14,6 +14,7 @@ from metabook.metric import BestView
 from metabook.recipe import Measurement, Published, Recipe
 from metabook.recipes import RECIPES, training
 from metabook.registry import SYSTEMS, TASKS
+from metabook.scores import SCORES, ScoredBy
 from metabook.tasks.distort import MILD
 from metabook.views import Views
 
@@ -96,6 +97,7 @@ def test_recipes_name_systems_tasks_and_options_that_exist(name):
     assert tasks.keys() >= set(recipe.task_options | recipe.train_options)
     for test in recipe.tests:
         assert TASKS[test.tasks or recipe.tasks].options().keys() >= set(test.task_options)
+        assert test.score in ("", *SCORES)
     labels = [test.label for test in recipe.tests]
     assert len(set(labels)) == len(labels)
 
@@ -145,6 +147,29 @@ def test_a_measurement_may_be_of_another_family(tmp_path):
         metabook.build("nearest-pixels", tasks), tasks, episodes=20, seed=record.TEST_SEED, device="cpu"
     )
     assert again["accuracy"].mean == result["scores"]["other"]["mean"]
+
+
+def test_a_measurement_may_ask_for_a_score_and_alike_ones_share_a_pass(tmp_path, monkeypatch):
+    """Four numbers, of which two are alike: three passes. Each is the score of its name on the tasks of its options."""
+    passes, original = [], record.evaluate
+    monkeypatch.setattr(record, "evaluate", lambda *a, **o: passes.append(1) or original(*a, **o))
+    moved = {"x_range": (2.0, 6.0)}
+    tests = (
+        Measurement("ll", {"queries": 5}, episodes=6, batch=1, score="log-likelihood"),
+        Measurement("mse", {"queries": 5}, episodes=6, batch=1),
+        Measurement("moved", {"queries": 5, **moved}, episodes=6, batch=1, score="log-likelihood"),
+        Measurement("inside", {"queries": 5}, episodes=6, batch=1, score="coverage"),
+    )
+    result = record.measure("gp", Recipe("gp", "exact-gp", "gp", tests), tmp_path, device="cpu")
+    assert len(passes) == 3 and list(result["scores"]) == ["ll", "mse", "moved", "inside"]
+    assert result["settings"]["tests"]["inside"]["score"] == "coverage"
+    assert "score" not in result["settings"]["tests"]["mse"]
+    for label, options, name in (("ll", {}, "log-likelihood"), ("moved", moved, "log-likelihood"), ("mse", {}, "mse")):
+        tasks = metabook.make_tasks("gp", part="test", queries=5, **options)
+        scored = tasks if name == "mse" else ScoredBy(tasks, [name])
+        learner = metabook.build("exact-gp", tasks)
+        again = metabook.evaluate(learner, scored, episodes=6, batch=1, seed=record.TEST_SEED, device="cpu")
+        assert again[name].mean == result["scores"][label]["mean"]
 
 
 def test_phases_and_seeds_by_hand(tiny, tmp_path, capsys):
