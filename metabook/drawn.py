@@ -11,34 +11,17 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from metabook.episode import Episode, Examples
 from metabook.learner import MetaLearner
 from metabook.metric import ProtoNet
-from metabook.tasks.protocol import Tasks
+from metabook.scores import ScoreOf
 
 JUDGE = "glyphs"  #: the pretrained prototypical network that looks at the copies
 
-ScoreOf = Callable[[MetaLearner, Episode], Tensor]
 
-
-class Scored:
-    """The same tasks with one other score. Its learner must adapt to an enlarged support set (``Examples``)."""
-
-    def __init__(self, tasks: Tasks, score: ScoreOf) -> None:
-        self.tasks, self.of = tasks, score
-        self.likelihood, self.x_shape = tasks.likelihood, tasks.x_shape
-
-    def sample(self, n: int, generator: torch.Generator) -> Episode:
-        """What the tasks draw."""
-        return self.tasks.sample(n, generator)
-
-    def score(self, learner: MetaLearner, batch: Episode) -> dict[str, Tensor]:
-        """The one score, [B]."""
-        return {"score": self.of(learner, batch)}
-
-
-def quality(learner: MetaLearner, batch: Episode) -> Tensor:
+def quality(learner: MetaLearner, batch: Episode, predictions: Distribution) -> Tensor:
     """The part of the copies that a judge takes for their class, [B].
 
     The judge is a prototypical network that has seen neither the copies nor these classes; its prototypes are those of
@@ -49,17 +32,17 @@ def quality(learner: MetaLearner, batch: Episode) -> Tensor:
     return (named == copies.y).to(copies.x.dtype).mean(1)
 
 
-def diversity(learner: MetaLearner, batch: Episode) -> Tensor:
+def diversity(learner: MetaLearner, batch: Episode, predictions: Distribution) -> Tensor:
     """Mean distance in pixels of two copies of one image, as a part of that of two real drawings of one class, [B]."""
     return _ratio(learner, batch, lambda x: x.flatten(2))
 
 
-def diversity_in_features(learner: MetaLearner, batch: Episode) -> Tensor:
+def diversity_in_features(learner: MetaLearner, batch: Episode, predictions: Distribution) -> Tensor:
     """The same in the features of the judge, [B]."""
     return _ratio(learner, batch, lambda x: _judge(x.device, learner.likelihood.size).embed(x))
 
 
-#: by the name that a recipe gives them
+#: beside those of ``metabook.scores``, by the name that a recipe gives them; the predictions are not looked at
 SCORES: dict[str, ScoreOf] = {
     "quality": quality,
     "diversity": diversity,

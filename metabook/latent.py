@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -41,6 +41,7 @@ class Gaussian(NamedTuple):
         return (0.5 * (scale.square() + shift.square() - 1) - scale.log()).sum(-1)
 
 
+@runtime_checkable
 class LatentLearner(Protocol):
     """What the bounds need of a learner."""
 

@@ -24,11 +24,13 @@ class MetaLearner(nn.Module, ABC):
     Class attributes
         ordered: True if the order of the support examples matters.
         first_order: True if the gradient of ``meta_loss`` leaves terms out on purpose.
+        precise: True if the state is kept in float64, whatever the inputs are.
         one_by_one: True if ``predict`` never shows a network two queries at once (``metabook.one_by_one``).
     """
 
     ordered: bool = False
     first_order: bool = False
+    precise: bool = False
     one_by_one: bool = False
 
     def __init__(self, likelihood: Likelihood) -> None:

@@ -8,7 +8,7 @@ Options = dict[str, Any]
 
 
 class Measurement(NamedTuple):
-    """One number of a record: the first score, or another, on ``episodes`` test tasks, with its interval."""
+    """One number of a record: the tasks' first score, or another, on ``episodes`` test tasks, with its interval."""
 
     label: str  #: its name, for example "mse, 5-shot, 1 step"
     task_options: Options = {}
@@ -17,7 +17,7 @@ class Measurement(NamedTuple):
     episodes: int = 2000
     batch: int = 100
     at_test: dict[str, int] = {}  #: arguments of ``metabook.test_time.at_test_time``, such as ``best_views``
-    score: str | None = None  #: a score of ``metabook.drawn.SCORES`` in place of the first of the tasks' own
+    score: str | None = None  #: of ``metabook.scores`` or ``metabook.drawn``, in place of the first of the tasks' own
 
     def settings(self) -> Options:
         """What is special about it, as plain values."""

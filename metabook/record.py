@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
+from metabook import drawn
 from metabook.checks import check_count
 from metabook.device import pick_device
-from metabook.drawn import SCORES, Scored
 from metabook.evaluation import Score, Scores, evaluate
 from metabook.files import write_json
 from metabook.learner import MetaLearner
@@ -29,8 +29,10 @@ from metabook.recipe import Measurement, Recipe
 from metabook.recipes import RECIPES
 from metabook.recipes.training import train_recipe
 from metabook.registry import build, find, make_tasks
+from metabook.scores import SCORES, ScoredBy
 from metabook.test_time import at_test_time
 
+KNOWN = {**SCORES, **drawn.SCORES}  #: what a measurement may ask for
 RESULTS = Path(__file__).parent / "results"
 TEST_SEED = 10_000  #: the test tasks of seed s are drawn with TEST_SEED + s, far from the seeds of training
 
@@ -80,7 +82,7 @@ def measure(
             runs.append(known[seed])
             continue
         learner, seconds = train_recipe(recipe, Path(folder) / f"seed-{seed}", seed=seed, device=device)
-        scores = Scores({test.label: _score(recipe, test, learner, seed, device) for test in recipe.tests})
+        scores = _scores(recipe, learner, seed, device)
         runs.append({"seed": seed, "minutes": round(seconds / 60, 2), "scores": scores.summary()})
     return {
         "title": recipe.title,
@@ -98,15 +100,30 @@ def measure(
     }
 
 
-def _score(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, device: str | None) -> Score:
+def _scores(recipe: Recipe, learner: MetaLearner, seed: int, device: str | None) -> Scores:
+    """By label; tests that differ in the score alone share one pass over the tasks."""
+    found: dict[str, Score] = {}
+    for test in recipe.tests:
+        alike = [t for t in recipe.tests if t.score and t._replace(label=test.label, score=test.score) == test]
+        names = [t.score for t in alike if t.score] if test.score else []
+        if test.label not in found:
+            scores = _evaluate(recipe, test, names, learner, seed, device)
+            found |= (
+                {t.label: scores[str(t.score)] for t in alike} if names else {test.label: next(iter(scores.values()))}
+            )
+    return Scores({test.label: found[test.label] for test in recipe.tests})
+
+
+def _evaluate(
+    recipe: Recipe, test: Measurement, names: list[str], learner: MetaLearner, seed: int, device: str | None
+) -> Scores:
     shared = recipe.task_options if test.tasks is None else {}
     tasks = make_tasks(test.tasks or recipe.tasks, part="test", **shared | test.task_options)
     tester = build(recipe.system, tasks, **recipe.options | test.options)
     tester.load_state_dict(learner.state_dict())
     tester = at_test_time(tester, tasks.x_shape, **test.at_test)
-    tasks = tasks if test.score is None else Scored(tasks, find("score", test.score, SCORES))
-    scores = evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
-    return next(iter(scores.values()))
+    tasks = ScoredBy(tasks, names, known=KNOWN) if names else tasks
+    return evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
 
 
 def _describe(device: torch.device) -> str:

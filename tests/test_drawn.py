@@ -36,21 +36,21 @@ def test_real_drawings_are_true_and_those_of_another_class_are_not():
     """The judge's only drawing of a class is the copy itself, at distance 0; then it is that of the next class."""
     assert torch.equal(FIRST[1], BATCH.support.y)
     batch, right, wrong = Episode(BATCH.support, Examples(*FIRST)), FIRST[0], FIRST[0].roll(1, 1)
-    assert drawn.quality(Adds(right), batch).tolist() == [1.0] * 3
-    assert drawn.quality(Adds(wrong), batch).tolist() == [0.0] * 3
-    assert drawn.quality(Adds(right, wrong), batch).tolist() == [0.5] * 3
+    assert drawn.quality(Adds(right), batch, None).tolist() == [1.0] * 3
+    assert drawn.quality(Adds(wrong), batch, None).tolist() == [0.0] * 3
+    assert drawn.quality(Adds(right, wrong), batch, None).tolist() == [0.5] * 3
 
 
 def test_diversity_by_hand():
     """Real drawings differ as much as real drawings; a copy twice does not differ; half the ink, half the distance."""
     assert torch.equal(FIRST[1], SECOND[1])
     real, score = Adds(FIRST[0], SECOND[0]), drawn.SCORES["diversity"]
-    torch.testing.assert_close(score(real, BATCH), torch.ones(3))
-    torch.testing.assert_close(score(Adds(FIRST[0] / 2, SECOND[0] / 2), BATCH), torch.full((3,), 0.5))
-    assert score(Adds(FIRST[0], FIRST[0]), BATCH).abs().max() < 1e-3
+    torch.testing.assert_close(score(real, BATCH, None), torch.ones(3))
+    torch.testing.assert_close(score(Adds(FIRST[0] / 2, SECOND[0] / 2), BATCH, None), torch.full((3,), 0.5))
+    assert score(Adds(FIRST[0], FIRST[0]), BATCH, None).abs().max() < 1e-3
     in_features = drawn.SCORES["diversity in features"]
-    torch.testing.assert_close(in_features(real, BATCH), torch.ones(3), rtol=1e-3, atol=0)
-    assert in_features(Adds(FIRST[0], FIRST[0]), BATCH).max() < 0.01
+    torch.testing.assert_close(in_features(real, BATCH, None), torch.ones(3), rtol=1e-3, atol=0)
+    assert in_features(Adds(FIRST[0], FIRST[0]), BATCH, None).max() < 0.01
 
 
 def test_spread_by_hand():
@@ -65,4 +65,4 @@ def test_a_learner_without_copies_is_named():
     plain = Enlarged(lambda x, generator: x, TASKS.likelihood, copies=0)
     for learner in (plain, ProtoNet(Pixels(), TASKS.likelihood)):
         with pytest.raises(ValueError, match=f"learner: {type(learner).__name__} adds no copies"):
-            drawn.quality(learner, BATCH)
+            drawn.quality(learner, BATCH, None)

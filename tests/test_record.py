@@ -10,11 +10,11 @@ import pytest
 
 import metabook
 from metabook import record
-from metabook.drawn import SCORES, Scored
 from metabook.metric import BestView
 from metabook.recipe import Measurement, Published, Recipe
 from metabook.recipes import RECIPES, training
 from metabook.registry import TASKS, find_system
+from metabook.scores import ScoredBy
 from metabook.tasks.distort import MILD
 from metabook.views import Views
 
@@ -97,6 +97,7 @@ def test_recipes_name_systems_tasks_and_options_that_exist(name):
     assert tasks.keys() >= set(recipe.task_options | recipe.train_options)
     for test in recipe.tests:
         assert TASKS[test.tasks or recipe.tasks].options().keys() >= set(test.task_options)
+        assert test.score in (None, *record.KNOWN)
     labels = [test.label for test in recipe.tests]
     assert len(set(labels)) == len(labels)
 
@@ -143,12 +144,12 @@ def test_a_measurement_may_have_another_score(tmp_path):
     result = record.measure("copies", recipe, tmp_path, device="cpu")
     assert result["settings"]["tests"]["true"] == {**options, "copies": 4, "score": "quality", "episodes": 20}
     tasks = metabook.make_tasks("glyphs", part="test", **options)
-    asked = Scored(tasks, SCORES["quality"])
+    asked = ScoredBy(tasks, ["quality"], known=record.KNOWN)
     again = metabook.evaluate(
         metabook.build("nearest-copy", tasks, copies=4), asked, episodes=20, seed=record.TEST_SEED, device="cpu"
     )
-    assert again["score"].mean == result["scores"]["true"]["mean"]
-    with pytest.raises(ValueError, match="score: 'beauty' given; known are quality, "):
+    assert again["quality"].mean == result["scores"]["true"]["mean"]
+    with pytest.raises(ValueError, match="score: 'beauty' given; allowed are log-likelihood, "):
         record.measure("copies", recipe._replace(tests=(test._replace(score="beauty"),)), tmp_path, device="cpu")
 
 
@@ -163,6 +164,29 @@ def test_a_measurement_may_be_of_another_family(tmp_path):
         metabook.build("nearest-pixels", tasks), tasks, episodes=20, seed=record.TEST_SEED, device="cpu"
     )
     assert again["accuracy"].mean == result["scores"]["other"]["mean"]
+
+
+def test_a_measurement_may_ask_for_a_score_and_alike_ones_share_a_pass(tmp_path, monkeypatch):
+    """Four numbers, of which two are alike: three passes. Each is the score of its name on the tasks of its options."""
+    passes, original = [], record.evaluate
+    monkeypatch.setattr(record, "evaluate", lambda *a, **o: passes.append(1) or original(*a, **o))
+    moved = {"x_range": (2.0, 6.0)}
+    tests = (
+        Measurement("ll", {"queries": 5}, episodes=6, batch=1, score="log-likelihood"),
+        Measurement("mse", {"queries": 5}, episodes=6, batch=1),
+        Measurement("moved", {"queries": 5, **moved}, episodes=6, batch=1, score="log-likelihood"),
+        Measurement("inside", {"queries": 5}, episodes=6, batch=1, score="coverage"),
+    )
+    result = record.measure("gp", Recipe("gp", "exact-gp", "gp", tests), tmp_path, device="cpu")
+    assert len(passes) == 3 and list(result["scores"]) == ["ll", "mse", "moved", "inside"]
+    assert result["settings"]["tests"]["inside"]["score"] == "coverage"
+    assert "score" not in result["settings"]["tests"]["mse"]
+    for label, options, name in (("ll", {}, "log-likelihood"), ("moved", moved, "log-likelihood"), ("mse", {}, "mse")):
+        tasks = metabook.make_tasks("gp", part="test", queries=5, **options)
+        scored = tasks if name == "mse" else ScoredBy(tasks, [name])
+        learner = metabook.build("exact-gp", tasks)
+        again = metabook.evaluate(learner, scored, episodes=6, batch=1, seed=record.TEST_SEED, device="cpu")
+        assert again[name].mean == result["scores"][label]["mean"]
 
 
 def test_phases_and_seeds_by_hand(tiny, tmp_path, capsys):

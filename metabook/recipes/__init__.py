@@ -11,6 +11,7 @@ from metabook.recipes import (
     leo,
     memorisation,
     metric_comparison,
+    neural_processes,
     optimizers,
     printed,
     sinusoids,
@@ -29,4 +30,5 @@ RECIPES: dict[str, Recipe] = {
     **task_codes.RECIPES,
     **leo.RECIPES,
     **gans.RECIPES,
+    **neural_processes.RECIPES,
 }

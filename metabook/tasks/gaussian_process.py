@@ -23,13 +23,12 @@ class GaussianProcess:
     queries: query examples per task; their targets are noisy too.
     length_scale: (low, high) of a uniform distribution, one draw a task; a single number fixes it.
     noise: standard deviation of the noise on y. kernel: "rbf", "matern52" or "periodic" (period 1).
-    x_range: (low, high) of the inputs.
+    x_range: (low, high) of the inputs. told: the task's length-scale stands beside every input, as its second number;
+        functions and targets are those of the same draws without it.
 
     Raises TypeError or ValueError for counts below 1, length-scales or a noise that are not above 0, ranges that are
     not low <= high, and an unknown kernel.
     """
-
-    x_shape = (1,)
 
     def __init__(
         self,
@@ -40,6 +39,7 @@ class GaussianProcess:
         noise: float = 0.05,
         kernel: str = "rbf",
         x_range: tuple[float, float] = (-2.0, 2.0),
+        told: bool = False,
     ) -> None:
         self.likelihood = Regression()
         self.shots = _counts(shots)
@@ -49,6 +49,8 @@ class GaussianProcess:
         self.noise = check_positive("noise", noise)
         self.kernel = check_choice("kernel", kernel, KERNELS)
         self.x_range = check_range("x_range", x_range)
+        self.told = told
+        self.x_shape = (2,) if told else (1,)
 
     def parameters(self, n: int, generator: torch.Generator) -> Tensor:
         """The length-scales of n tasks, [n]."""
@@ -69,10 +71,12 @@ class GaussianProcess:
         k = covariance(self.kernel, inputs, inputs, precise(parameters))
         k.diagonal(dim1=-2, dim2=-1).add_(self.noise**2 + 1e-10)
         y = (torch.linalg.cholesky(k) @ precise(e)).to(x)
+        if self.told:
+            x = torch.cat([x, parameters.to(x).view(-1, 1, 1).expand(shape)], -1)
         return Episode(Examples(x[:, :s], y[:, :s]), Examples(x[:, s:], y[:, s:]))
 
     def sample(self, n: int, generator: torch.Generator) -> Episode:
-        """n independent tasks: x and y [n, shots, 1] and [n, queries, 1] on the generator's device."""
+        """n independent tasks: y [n, shots, 1] and [n, queries, 1], x alike or with two columns if told."""
         return self.episode(self.parameters(n, generator), generator)
 
     def score(self, learner: MetaLearner, batch: Episode) -> dict[str, Tensor]:

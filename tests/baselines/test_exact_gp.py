@@ -64,6 +64,45 @@ def test_against_joint_densities_and_numerical_integration():
             torch.testing.assert_close(density_fixed[i, q], exact, atol=1e-6, rtol=0)
 
 
+def test_the_joint_density_of_the_targets_is_that_of_all_over_that_of_the_support_set():
+    """Three nodes, summed by loops; told, each task has a length-scale of its own and no average is taken."""
+    tasks = GaussianProcess(shots=4, queries=3, noise=0.1, told=True)
+    scales = tasks.parameters(2, torch.Generator().manual_seed(0)).double()
+    told = tasks.episode(scales, torch.Generator().manual_seed(1)).to(dtype=torch.float64)
+    episode = Episode(*(Examples(part.x[..., :1], part.y) for part in told))
+    joint, of_told = ExactGP(noise=0.1, nodes=3).joint(episode), ExactGP(noise=0.1, told=True).joint(told)
+    nodes, weights = uniform_nodes(0.25, 1.0, 3)
+    for i in range(2):
+        x, y = episode.support.x[i, :, 0], episode.support.y[i, :, 0]
+        xs, ys = torch.cat([x, episode.query.x[i, :, 0]]), torch.cat([y, episode.query.y[i, :, 0]])
+        pair = [
+            torch.stack([log_joint(*p, s, 0.1) + math.log(w) for s, w in zip(nodes, weights, strict=True)]).logsumexp(0)
+            for p in ((xs, ys), (x, y))
+        ]
+        assert joint[i].item() == pytest.approx((pair[0] - pair[1]).item(), abs=1e-6)
+        scale = told.query.x[i, 0, 1].item()
+        expected = log_joint(xs, ys, scale, 0.1) - log_joint(x, y, scale, 0.1)
+        assert of_told[i].item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_told_it_is_the_posterior_of_each_tasks_own_length_scale():
+    tasks = GaussianProcess(shots=6, queries=4, told=True)
+    episode = tasks.sample(3, torch.Generator().manual_seed(0))
+    prediction = ExactGP(told=True)(episode)
+    for i in range(3):
+        alone = Episode(*(Examples(part.x[i : i + 1, :, :1], part.y[i : i + 1]) for part in episode))
+        known = ExactGP(length_scale=episode.support.x[i, 0, 1].item())(alone)
+        torch.testing.assert_close(prediction.mean[i], known.mean[0], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(prediction.variance[i], known.variance[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_inputs_of_another_shape_are_named(told):
+    episode = GaussianProcess(shots=2, queries=2, told=not told).sample(1, torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=r"^x: inputs of shape \[\d\] given; ExactGP needs"):
+        ExactGP(told=told)(episode)
+
+
 def test_nodes_by_hand():
     """Two Gauss-Legendre nodes on [-1, 1]: -1/sqrt(3) and 1/sqrt(3), equal weights; four are exact to degree 7."""
     nodes, weights = uniform_nodes(-1.0, 1.0, 2)

@@ -75,6 +75,25 @@ def test_length_scales_are_uniform_or_fixed(device):
     assert fixed.tolist() == [0.5, 0.5, 0.5]
 
 
+def test_told_the_length_scale_stands_beside_the_inputs_and_nothing_else_changes(device):
+    plain, told = GaussianProcess(shots=(2, 5)), GaussianProcess(shots=(2, 5), told=True)
+    scales = plain.parameters(3, generator(device))
+    episodes = [tasks.sample(3, generator(device)) for tasks in (plain, told)]
+    assert told.x_shape == (2,) and plain.x_shape == (1,)
+    for a, b in zip(*episodes, strict=True):
+        assert torch.equal(a.x, b.x[..., :1]) and torch.equal(a.y, b.y)
+        assert torch.equal(b.x[..., 1], scales.unsqueeze(1).expand(b.x.shape[:2]))
+
+
+def test_a_range_moved_is_the_same_tasks_moved(device):
+    """The same draws: inputs differ by 4 and targets by what the rounding of inputs does to the covariance."""
+    here, there = (
+        GaussianProcess(x_range=(low, low + 4.0), noise=0.1).sample(3, generator(device)) for low in (-2.0, 2.0)
+    )
+    torch.testing.assert_close(there.query.x, here.query.x + 4, rtol=0, atol=1e-5)
+    torch.testing.assert_close(there.query.y, here.query.y, rtol=0, atol=1e-3)
+
+
 def test_number_of_context_points_is_drawn_for_each_batch(device):
     """600 batches over 3..6: each number expected 150 times, standard deviation 10.6; within 5 of them."""
     tasks, g = GaussianProcess(shots=(3, 6), queries=2), generator(device)
