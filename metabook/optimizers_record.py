@@ -21,11 +21,12 @@ from metabook.device import make_generator, pick_device
 from metabook.evaluation import Score
 from metabook.files import write_json
 from metabook.learner import MetaLearner
+from metabook.measure import TEST_SEED
 from metabook.optimization import tune
 from metabook.recipes import RECIPES
 from metabook.recipes.contests import CONTESTS, Contest
 from metabook.recipes.training import train_recipe
-from metabook.record import RESULTS, TEST_SEED, record
+from metabook.record import RESULTS, record
 from metabook.registry import build, find, make_tasks
 from metabook.tasks.protocol import Tasks
 

@@ -23,10 +23,10 @@ from metabook.device import make_generator
 from metabook.evaluation import Score, Scores, evaluate
 from metabook.files import write_json, write_whole
 from metabook.learner import MetaLearner
+from metabook.measure import TEST_SEED, measure
 from metabook.open_set import calibrate, closeness
 from metabook.recipe import Measurement, Recipe
 from metabook.recipes.training import train_recipe
-from metabook.record import TEST_SEED, measure
 from metabook.registry import build, find, make_tasks
 from metabook.tasks.protocol import Tasks
 

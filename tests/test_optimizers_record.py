@@ -8,10 +8,11 @@ import torch
 
 import metabook
 from metabook import optimizers_record
+from metabook.measure import TEST_SEED
 from metabook.optimizers_record import DIVERGED, main, record_contest, values
 from metabook.recipe import Measurement, Recipe
 from metabook.recipes.contests import CONTESTS, Contest, powers
-from metabook.record import RESULTS, TEST_SEED
+from metabook.record import RESULTS
 
 every = pytest.mark.parametrize("name", CONTESTS)
 

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 import metabook
-from metabook import record
+from metabook import measure, record
 from metabook.metric import BestView
 from metabook.recipe import Measurement, Published, Recipe
 from metabook.recipes import RECIPES, training
@@ -97,7 +97,7 @@ def test_recipes_name_systems_tasks_and_options_that_exist(name):
     assert tasks.keys() >= set(recipe.task_options | recipe.train_options)
     for test in recipe.tests:
         assert TASKS[test.tasks or recipe.tasks].options().keys() >= set(test.task_options)
-        assert test.score in (None, *record.KNOWN)
+        assert test.score in (None, *measure.KNOWN)
     labels = [test.label for test in recipe.tests]
     assert len(set(labels)) == len(labels)
 
@@ -123,16 +123,16 @@ def test_views_of_a_measurement_are_averaged(tmp_path):
         Measurement("views", {"way": 3, "queries": 2}, episodes=20, at_test={"views": 4}),
         Measurement("best", {"way": 3, "queries": 2}, episodes=20, at_test={"best_views": 4}),
     )
-    result = record.measure("pixels", Recipe("pixels", "nearest-pixels", "glyphs", tests), tmp_path, device="cpu")
+    result = measure.measure("pixels", Recipe("pixels", "nearest-pixels", "glyphs", tests), tmp_path, device="cpu")
     assert result["settings"]["tests"]["views"] == {"way": 3, "queries": 2, "views": 4, "episodes": 20}
     assert "views" not in result["settings"]["tests"]["plain"]
     plain, views, best = (score["mean"] for score in result["scores"].values())
     tasks = metabook.make_tasks("glyphs", part="test", way=3, queries=2)
     learner = Views(metabook.build("nearest-pixels", tasks), MILD, copies=4)
-    again = metabook.evaluate(learner, tasks, episodes=20, seed=record.TEST_SEED, device="cpu")
+    again = metabook.evaluate(learner, tasks, episodes=20, seed=measure.TEST_SEED, device="cpu")
     assert again["accuracy"].mean == views != plain
     learner = BestView(metabook.build("nearest-pixels", tasks), MILD, copies=4)
-    again = metabook.evaluate(learner, tasks, episodes=20, seed=record.TEST_SEED, device="cpu")
+    again = metabook.evaluate(learner, tasks, episodes=20, seed=measure.TEST_SEED, device="cpu")
     assert again["accuracy"].mean == best != views
 
 
@@ -141,35 +141,35 @@ def test_a_measurement_may_have_another_score(tmp_path):
     options = {"way": 3, "queries": 2}
     test = Measurement("true", options, {"copies": 4}, episodes=20, score="quality")
     recipe = Recipe("copies", "nearest-copy", "glyphs", (test,), task_options={"distort": True})
-    result = record.measure("copies", recipe, tmp_path, device="cpu")
+    result = measure.measure("copies", recipe, tmp_path, device="cpu")
     assert result["settings"]["tests"]["true"] == {**options, "copies": 4, "score": "quality", "episodes": 20}
     tasks = metabook.make_tasks("glyphs", part="test", **options)
-    asked = ScoredBy(tasks, ["quality"], known=record.KNOWN)
+    asked = ScoredBy(tasks, ["quality"], known=measure.KNOWN)
     again = metabook.evaluate(
-        metabook.build("nearest-copy", tasks, copies=4), asked, episodes=20, seed=record.TEST_SEED, device="cpu"
+        metabook.build("nearest-copy", tasks, copies=4), asked, episodes=20, seed=measure.TEST_SEED, device="cpu"
     )
     assert again["quality"].mean == result["scores"]["true"]["mean"]
     with pytest.raises(ValueError, match="score: 'beauty' given; allowed are log-likelihood, "):
-        record.measure("copies", recipe._replace(tests=(test._replace(score="beauty"),)), tmp_path, device="cpu")
+        measure.measure("copies", recipe._replace(tests=(test._replace(score="beauty"),)), tmp_path, device="cpu")
 
 
 def test_a_measurement_may_be_of_another_family(tmp_path):
     """Trained on nothing, scored on clusters of the plane in place of letters; options of the letters stay there."""
     test = Measurement("other", {"way": 2, "queries": 2}, tasks="clusters", episodes=20)
     recipe = Recipe("pixels", "nearest-pixels", "glyphs", (test,), task_options={"way": 3, "within_alphabet": True})
-    result = record.measure("pixels", recipe, tmp_path, device="cpu")
+    result = measure.measure("pixels", recipe, tmp_path, device="cpu")
     assert result["settings"]["tests"]["other"] == {"tasks": "clusters", "way": 2, "queries": 2, "episodes": 20}
     tasks = metabook.make_tasks("clusters", part="test", way=2, queries=2)
     again = metabook.evaluate(
-        metabook.build("nearest-pixels", tasks), tasks, episodes=20, seed=record.TEST_SEED, device="cpu"
+        metabook.build("nearest-pixels", tasks), tasks, episodes=20, seed=measure.TEST_SEED, device="cpu"
     )
     assert again["accuracy"].mean == result["scores"]["other"]["mean"]
 
 
 def test_a_measurement_may_ask_for_a_score_and_alike_ones_share_a_pass(tmp_path, monkeypatch):
     """Four numbers, of which two are alike: three passes. Each is the score of its name on the tasks of its options."""
-    passes, original = [], record.evaluate
-    monkeypatch.setattr(record, "evaluate", lambda *a, **o: passes.append(1) or original(*a, **o))
+    passes, original = [], measure.evaluate
+    monkeypatch.setattr(measure, "evaluate", lambda *a, **o: passes.append(1) or original(*a, **o))
     moved = {"x_range": (2.0, 6.0)}
     tests = (
         Measurement("ll", {"queries": 5}, episodes=6, batch=1, score="log-likelihood"),
@@ -177,7 +177,7 @@ def test_a_measurement_may_ask_for_a_score_and_alike_ones_share_a_pass(tmp_path,
         Measurement("moved", {"queries": 5, **moved}, episodes=6, batch=1, score="log-likelihood"),
         Measurement("inside", {"queries": 5}, episodes=6, batch=1, score="coverage"),
     )
-    result = record.measure("gp", Recipe("gp", "exact-gp", "gp", tests), tmp_path, device="cpu")
+    result = measure.measure("gp", Recipe("gp", "exact-gp", "gp", tests), tmp_path, device="cpu")
     assert len(passes) == 3 and list(result["scores"]) == ["ll", "mse", "moved", "inside"]
     assert result["settings"]["tests"]["inside"]["score"] == "coverage"
     assert "score" not in result["settings"]["tests"]["mse"]
@@ -185,12 +185,12 @@ def test_a_measurement_may_ask_for_a_score_and_alike_ones_share_a_pass(tmp_path,
         tasks = metabook.make_tasks("gp", part="test", queries=5, **options)
         scored = tasks if name == "mse" else ScoredBy(tasks, [name])
         learner = metabook.build("exact-gp", tasks)
-        again = metabook.evaluate(learner, scored, episodes=6, batch=1, seed=record.TEST_SEED, device="cpu")
+        again = metabook.evaluate(learner, scored, episodes=6, batch=1, seed=measure.TEST_SEED, device="cpu")
         assert again[name].mean == result["scores"][label]["mean"]
 
 
 def test_phases_and_seeds_by_hand(tiny, tmp_path, capsys):
-    result = record.measure("tiny", TINY, tmp_path, device="cpu")
+    result = measure.measure("tiny", TINY, tmp_path, device="cpu")
     train, new, held = (metabook.make_tasks("sinusoids", shots=5, queries=q) for q in (10, 20, 15))
     for seed, part in enumerate([result, *result["repeats"]]):
         learner = metabook.build("maml", train, seed=seed)
@@ -198,37 +198,39 @@ def test_phases_and_seeds_by_hand(tiny, tmp_path, capsys):
             kept = metabook.train(learner, train, validation=held, seed=seed + 1000 * i, device="cpu", **phase)
             written = json.loads((tmp_path / f"seed-{seed}" / f"phase-{i}" / "history.json").read_text())
             assert written["losses"] == kept.losses and written["validation"] == kept.validation != []
-        score = metabook.evaluate(learner, new, episodes=30, seed=record.TEST_SEED + seed, device="cpu")["mse"]
+        score = metabook.evaluate(learner, new, episodes=30, seed=measure.TEST_SEED + seed, device="cpu")["mse"]
         assert part["scores"]["mse, 1 step"]["mean"] == pytest.approx(score.mean, rel=1e-12)
 
 
 def test_options_that_change_between_phases_stay_changed_and_the_score_is_by_the_recipes_own(tmp_path):
     changes = ({}, {"inner_steps": 2}, {"inner_lr": 0.05}, {})
     phases = tuple({"steps": 3, "batch": 4, "options": change} for change in changes)
-    result = record.measure("tiny", TINY._replace(training=phases, validated=False, seeds=(0,)), tmp_path, device="cpu")
+    result = measure.measure(
+        "tiny", TINY._replace(training=phases, validated=False, seeds=(0,)), tmp_path, device="cpu"
+    )
     train, new = (metabook.make_tasks("sinusoids", shots=5, queries=q) for q in (10, 20))
     learner = metabook.build("maml", train, seed=0)
     for i, change in enumerate(changes):
         vars(learner).update(change)
         metabook.train(learner, train, steps=3, batch=4, seed=1000 * i, device="cpu")
     learner.inner_steps, learner.inner_lr = 1, 0.01
-    score = metabook.evaluate(learner, new, episodes=30, seed=record.TEST_SEED, device="cpu")["mse"]
+    score = metabook.evaluate(learner, new, episodes=30, seed=measure.TEST_SEED, device="cpu")["mse"]
     assert result["scores"]["mse, 1 step"]["mean"] == pytest.approx(score.mean, rel=1e-12)
 
 
 def test_minutes_are_those_of_all_phases_of_the_first_seed(tiny, tmp_path, monkeypatch):
     seconds = iter((60.0, 30.0, 600.0, 6.0))
     monkeypatch.setattr(training, "train", lambda *args, **options: metabook.History(seconds=next(seconds)))
-    result = record.measure("tiny", TINY, tmp_path, device="cpu")
+    result = measure.measure("tiny", TINY, tmp_path, device="cpu")
     assert result["minutes"] == 1.5 and result["repeats"][0]["minutes"] == 10.1
 
 
 def test_a_stopped_record_goes_on_and_gives_the_same_numbers(tiny, tmp_path, capsys):
-    whole = record.measure("tiny", TINY, tmp_path, device="cpu")
+    whole = measure.measure("tiny", TINY, tmp_path, device="cpu")
     shutil.rmtree(tmp_path / "seed-1")
     shutil.rmtree(tmp_path / "seed-0" / "phase-1")
     capsys.readouterr()
-    again = record.measure("tiny", TINY, tmp_path, device="cpu")
+    again = measure.measure("tiny", TINY, tmp_path, device="cpu")
     assert "of 20" in capsys.readouterr().out, "the second seed was trained again"
     for result in (whole, again):
         for part in (result, *result["repeats"]):
@@ -238,7 +240,7 @@ def test_a_stopped_record_goes_on_and_gives_the_same_numbers(tiny, tmp_path, cap
 
 def test_a_system_without_meta_parameters_is_scored_untrained(tmp_path):
     recipe = Recipe("t", "nearest-pixels", "clusters", (Measurement("accuracy", episodes=20),))
-    result = record.measure("t", recipe, tmp_path, device="cpu")
+    result = measure.measure("t", recipe, tmp_path, device="cpu")
     assert result["minutes"] == 0 and result["scores"]["accuracy"]["mean"] > 0.3
 
 

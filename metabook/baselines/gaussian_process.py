@@ -75,9 +75,8 @@ class ExactGP(MetaLearner):
         x, _ = self._split(query_x)
         mean, variance = predictive(state, x, noise=self.noise, kernel=self.kernel)  # [B, G, Q]
         # p(y* | y) = sum over g of p(g | y) N(y*; mean_g, variance_g), p(g | y) proportional to prior_g p(y | g)
-        mixing = Categorical(
-            logits=self._weighted(state)[:, None, None].expand(-1, query_x.shape[1], 1, -1).to(query_x)
-        )
+        logits = self._weighted(state)[:, None, None].expand(-1, query_x.shape[1], 1, -1)
+        mixing = Categorical(logits=logits.to(query_x))
         mean, sd = mean.mT.unsqueeze(2).to(query_x), variance.sqrt().mT.unsqueeze(2).to(query_x)  # [B, Q, 1, G]
         return Independent(MixtureSameFamily(mixing, Normal(mean, sd)), 1)
 
