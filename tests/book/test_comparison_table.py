@@ -43,6 +43,34 @@ def test_a_score_that_only_some_systems_have_is_empty_for_the_others():
     ]
 
 
+def with_seeds(scores, **more):
+    """A record of one score for each seed, and of others that are the same for all."""
+    same = {name: {"mean": value} for name, value in more.items()}
+    parts = [{"seed": i, "scores": {"ll": {"mean": s}, **same}} for i, s in enumerate(scores)]
+    return {**parts[0], "repeats": parts[1:]}
+
+
+def test_chosen_columns_and_the_gap_to_a_row():
+    """The gap is that of the seeds that both have: 1.0 - 0.5 and 2.0 - 1.75. Its own row has none."""
+    records = {"exact": with_seeds([1.0, 2.0], inside=0.9), "conv-cnp": with_seeds([0.5, 1.75, 9.0], inside=0.875)}
+    records["other-cnp"] = with_seeds([0.25])
+    assert markdown(records, columns=["ll", "inside"], gap_to="exact", one_place=True) == [
+        "| system | ll | gap to exact | inside |",
+        "|:--|--:|--:|--:|",
+        "| exact | 1.500 (1.000 to 2.000) |  | 0.900 |",
+        "| conv-cnp | 3.750 (0.500 to 9.000) | 0.375 (0.250 to 0.500) | 0.875 |",
+        "| other-cnp | 0.250 | 0.750 |  |",
+    ]
+    assert markdown(records, columns=["inside"], one_place=True)[2:] == ["| exact | 0.900 |", "| conv-cnp | 0.875 |"]
+
+
+def test_a_column_or_a_row_that_nobody_has_is_an_error():
+    records = {"exact": with_seeds([1.0])}
+    for options in ({"columns": ["mse"]}, {"gap_to": "exakt"}):
+        with pytest.raises(ValueError, match=r"comparison-table: (mse|exakt) is not recorded"):
+            markdown(records, one_place=True, **options)
+
+
 def test_published_numbers_stand_below_with_source_and_difference():
     published = (Published("A | B", "99 %", "a paper", "everything"), Published("A", "98 %", "another", "nothing"))
     tests = (Measurement("accuracy"),)
