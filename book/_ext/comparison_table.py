@@ -7,8 +7,9 @@ The argument is the folder of recorded results. A row is a system, a column a sc
 with the lowest and the highest of them. What is not recorded yet is left empty. Below stands a table of the published
 numbers that the recipes name, with sources.
 
-With an option there is another table between the two, of every system against one of them, ``:minus: maml`` for
-differences and ``:over: maml`` for ratios. The n-th training of both has the same seed and the same test tasks.
+``:columns: mse; coverage`` shows these scores alone. Other options put another table between the two, of every system
+against one of them: ``:minus: maml`` for differences, ``:below: maml`` for how much less than that, ``:over: maml`` for
+ratios. The n-th training of both has the same seed and the same test tasks.
 
 The content says what the table shows. It stands below it, once every recipe of the table is recorded; until then a note
 says how many are, and how to make the others.
@@ -17,7 +18,7 @@ says how many are, and how to make the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -63,7 +64,13 @@ def ratio(values: list[float], others: list[float]) -> str:
     return f"{sum(values) / sum(others):.2f}"
 
 
+def below(values: list[float], others: list[float]) -> str:
+    """Mean over seeds of other minus value, as ``difference``."""
+    return difference(others, values)
+
+
 AGAINST = {
+    "below": (below, "How far below {}, seed by seed, with a 95 % interval over seeds if there are several."),
     "minus": (difference, "The same less {}, seed by seed, with a 95 % interval over seeds if there are several."),
     "over": (ratio, "The same as a part of that of {}."),
 }
@@ -79,6 +86,18 @@ def against(records: Records, base: str, compare: Callable[[list[float], list[fl
 
     others = {name: record for name, record in records.items() if name.partition("-")[2] != base}
     return markdown(others, value)
+
+
+def chosen(records: Records, columns: Sequence[str]) -> Records:
+    """The records with these scores alone, and without those that have none of them.
+
+    Raises ValueError for a score that no record has.
+    """
+    missing = set(columns) - {score for record in records.values() for score in record["scores"]}
+    if missing:
+        raise ValueError(f"columns: {', '.join(sorted(missing))} given; no record has that score")
+    parts = {name: {s: r["scores"][s] for s in columns if s in r["scores"]} for name, r in records.items()}
+    return {name: {**records[name], "scores": scores} for name, scores in parts.items() if scores}
 
 
 def markdown(records: Records, value: Callable[[str, str, str], str] | None = None) -> list[str]:
@@ -114,9 +133,7 @@ def beside(recipes: dict[str, Recipe]) -> list[str]:
 
 
 def missing(table: str, recorded: int, recipes: int) -> list[str]:
-    """A note on what is not recorded yet, or nothing."""
-    if recorded == recipes:
-        return []
+    """A note on what is not recorded yet."""
     said = f"{recorded} of the {recipes} experiments of this table are recorded so far."
     how = f"`python -m metabook.record {table}` makes the others; what the table shows will stand here."
     return ["", "```{note}", f"{said} {how}", "```"]
@@ -127,7 +144,7 @@ class ComparisonTable(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec = dict.fromkeys(AGAINST, directives.unchanged_required)
+    option_spec = dict.fromkeys(("columns", *AGAINST), directives.unchanged_required)
 
     def run(self) -> list[nodes.Node]:
         """The table."""
@@ -141,14 +158,17 @@ class ComparisonTable(SphinxDirective):
             raise self.error(f"comparison-table: {table} given; there is no recipe of that table")
         ordered = {name: recorded[name] for name in recipes if name in recorded}
         holder = nodes.container(classes=["results-table", "comparison-table"])
+        whole, columns = len(ordered) == len(recipes), self.options.get("columns")
+        if columns:  # a part of a table in the making says little
+            ordered = chosen(ordered, [name.strip() for name in columns.split(";")]) if whole else {}
         lines = markdown(ordered) if ordered else []
-        for option, base in self.options.items() if ordered else ():
-            compare, said = AGAINST[option]
+        for option in AGAINST.keys() & self.options if ordered else ():
+            base, (compare, said) = self.options[option], AGAINST[option]
             lines += ["", said.format(base), "", *against(ordered, base, compare)]
         lines += beside(recipes)
-        lines += missing(table, len(ordered), len(recipes))
+        lines += [] if whole else missing(table, len(recorded.keys() & recipes), len(recipes))
         self.state.nested_parse(StringList(lines, source="results"), self.content_offset, holder)
-        if len(ordered) == len(recipes):
+        if whole:
             self.state.nested_parse(self.content, self.content_offset, holder)
         return [holder]
 

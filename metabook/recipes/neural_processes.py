@@ -73,4 +73,4 @@ def _recipe(row: Row) -> Recipe:
     )
 
 
-RECIPES: dict[str, Recipe] = {f"neural-process/{name}": _recipe(row) for name, row in ROWS.items()}
+RECIPES: dict[str, Recipe] = {f"neural-process/gp-{name}": _recipe(row) for name, row in ROWS.items()}

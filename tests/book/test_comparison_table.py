@@ -5,7 +5,19 @@ import math
 import statistics
 
 import pytest
-from comparison_table import STUDENT, against, beside, difference, markdown, means, missing, ratio, spread
+from comparison_table import (
+    STUDENT,
+    against,
+    below,
+    beside,
+    chosen,
+    difference,
+    markdown,
+    means,
+    missing,
+    ratio,
+    spread,
+)
 
 from metabook.commands.results import recorded
 from metabook.recipe import Measurement, Published, Recipe
@@ -35,7 +47,6 @@ def test_rows_are_systems_and_what_is_not_recorded_is_empty():
 
 
 def test_what_is_missing_is_said():
-    assert missing("t", 4, 4) == []
     assert missing("t", 3, 4)[2].startswith("3 of the 4 experiments of this table are recorded so far. `python -m meta")
 
 
@@ -60,9 +71,20 @@ def test_against_another_system_by_hand():
     ]
     assert against(records, "a", ratio)[-1] == "| b | 1.67 |  |"
     assert against(records, "b", difference)[2:] == ["| a | -0.200 ± 1.271 |"]
-    assert difference([0.25], [0.5]) == "-0.250"
+    assert difference([0.25], [0.5]) == "-0.250" and below([0.25], [0.5]) == "+0.250"
     with pytest.raises(ValueError):
         difference([0.25, 0.5], [0.5])
+
+
+def test_chosen_columns():
+    """In the order asked for, without the record that has none of them; a score that nobody has is an error."""
+    both = record(0.2, 0.4)
+    both["scores"]["coverage"] = {"mean": 0.875, "interval": 0.1, "n": 9}
+    records = {"gp-cnp": both, "gp-maml": record(0.5)}
+    assert list(chosen(records, ["coverage", "mse"])["gp-cnp"]["scores"]) == ["coverage", "mse"]
+    assert chosen(records, ["coverage"]).keys() == {"gp-cnp"}
+    with pytest.raises(ValueError, match="columns: mze given; no record has that score"):
+        chosen(records, ["mse", "mze"])
 
 
 def test_students_quantiles_are_those_of_the_distribution():
@@ -234,3 +256,19 @@ def test_what_the_book_says_of_drawings():
         assert mean - half > 0.03
         assert min(table[place, "generated"]["quality"]) > 0.5
         assert max(table[place, "generated"]["diversity"] + table[place, "generated"]["diversity in features"]) < 1
+
+
+def test_what_the_book_says_of_neural_processes():
+    """Nothing beats the exact posterior; moved inputs change nothing for processes and the convolution, and much else."""
+    whole("neural-process")
+    table = {system: scores for (_, system), scores in by_place("neural-process").items()}
+    plain, moved = "log-likelihood", "log-likelihood, inputs 2 to 6"
+    for system, scores in table.items():
+        assert system == "exact-told" or scores[plain][0] < table["exact-told"][plain][0]
+        change = scores[plain][0] - scores[moved][0]
+        if system in ("exact-told", "exact", "fitted", "conv-cnp"):
+            assert abs(change) < 0.05
+        else:
+            assert change > 1 and scores["coverage, inputs 2 to 6"][0] < 0.8
+    assert table["fitted"][plain][0] < table["exact"][plain][0]
+    assert table["fitted"]["coverage of 90 % intervals"][0] < table["exact"]["coverage of 90 % intervals"][0]
