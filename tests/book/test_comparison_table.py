@@ -259,7 +259,7 @@ def test_what_the_book_says_of_drawings():
 
 
 def test_what_the_book_says_of_neural_processes():
-    """Nothing beats the exact posterior; where inputs are moved, processes and the convolution stay, the others fall."""
+    """Nothing beats the exact posterior; with moved inputs processes and the convolution stay, others fall."""
     whole("neural-process")
     table = {system: scores for (_, system), scores in by_place("neural-process").items()}
     plain, moved = "log-likelihood", "log-likelihood, inputs 2 to 6"
