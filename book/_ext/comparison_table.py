@@ -7,7 +7,7 @@ The argument is the folder of recorded results. A row is a system, a column a sc
 with the lowest and the highest of them. What is not recorded yet is left empty. Below stands a table of the published
 numbers that the recipes name, with sources.
 
-``:columns: mse; coverage`` shows these scores alone. Other options put another table between the two, of every system
+``:columns: mse; coverage`` shows these scores alone, and no published numbers. Other options put another table between the two, of every system
 against one of them: ``:minus: maml`` for differences, ``:below: maml`` for how much less than that, ``:over: maml`` for
 ratios. The n-th training of both has the same seed and the same test tasks.
 
@@ -165,7 +165,7 @@ class ComparisonTable(SphinxDirective):
         for option in AGAINST.keys() & self.options if ordered else ():
             base, (compare, said) = self.options[option], AGAINST[option]
             lines += ["", said.format(base), "", *against(ordered, base, compare)]
-        lines += beside(recipes)
+        lines += [] if columns else beside(recipes)
         lines += [] if whole else missing(table, len(recorded.keys() & recipes), len(recipes))
         self.state.nested_parse(StringList(lines, source="results"), self.content_offset, holder)
         if whole:
