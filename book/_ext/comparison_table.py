@@ -7,9 +7,9 @@ The argument is the folder of recorded results. A row is a system, a column a sc
 with the lowest and the highest of them. What is not recorded yet is left empty. Below stands a table of the published
 numbers that the recipes name, with sources.
 
-``:columns: mse; coverage`` shows these scores alone, and no published numbers. Other options put another table between the two, of every system
-against one of them: ``:minus: maml`` for differences, ``:below: maml`` for how much less than that, ``:over: maml`` for
-ratios. The n-th training of both has the same seed and the same test tasks.
+``:columns: mse; coverage`` shows these scores alone, and no published numbers. Other options put another table between
+the two, of every system against one of them: ``:minus: maml`` for differences, ``:below: maml`` for how much less than
+that, ``:over: maml`` for ratios. The n-th training of both has the same seed and the same test tasks.
 
 The content says what the table shows. It stands below it, once every recipe of the table is recorded; until then a note
 says how many are, and how to make the others.
