@@ -272,3 +272,12 @@ def test_what_the_book_says_of_neural_processes():
             assert change > 1 and scores["coverage, inputs 2 to 6"][0] < 0.8
     assert table["fitted"][plain][0] < table["exact"][plain][0]
     assert table["fitted"]["coverage of 90 % intervals"][0] < table["exact"]["coverage of 90 % intervals"][0]
+
+
+def test_what_the_book_says_of_printed_letters():
+    """Within an alphabet: printed letters a few points behind handwritten ones, both together between the two."""
+    whole("printed")
+    rows = {system: scores for (_, system), scores in by_place("printed").items()}
+    label = "within an alphabet, 20-way 1-shot"
+    printed, both, written = (rows[n][label][0] for n in ("printed-letters", "both", "five-handwritten-alphabets"))
+    assert printed < both < written < printed + 0.05
