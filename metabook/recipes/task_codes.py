@@ -40,7 +40,7 @@ def _recipe(name: str, row: Row, column: int, place: str) -> Recipe:
     beside = Published(
         name,
         f"mse {row.published[column]}" if row.published else "",
-        "Vuorio et al. 2019, quoted second-hand",
+        "Vuorio et al. 2019, from memory, not checked against the paper",
         "another network, an encoder that reads the points in order, and another length of training",
     )
     return Recipe(
