@@ -172,7 +172,7 @@ MORE = ("best of 8 copies", "after practice", "best of copies, after practice")
 
 
 def test_what_the_book_says_of_the_challenge():
-    """Accuracies within alphabets: the best view helps, and the Hausdorff distance errs more than officially."""
+    """Accuracies within alphabets: the best view helps; the Hausdorff distance errs more than officially."""
     within = "within an alphabet, 20-way 1-shot"
     for split in ("small1", "small2"):
         whole = recorded()[f"challenge/{split}-the-whole-recipe"]
@@ -181,7 +181,11 @@ def test_what_the_book_says_of_the_challenge():
         assert split == "small1" or sum(means(whole, practised)) > sum(means(whole, within)) + 0.03
         assert abs(sum(means(whole, both)) - sum(means(whole, best))) < 0.03
         (hausdorff,) = means(recorded()[f"challenge/{split}-modified-hausdorff"], within)
-        assert 1 - hausdorff > 0.388 + 0.05 and min(means(whole, within)) > hausdorff
+        more = 1 - hausdorff - 0.388
+        assert more > 0.08 if split == "small1" else 0 < more < 0.04
+        assert min(means(whole, within)) > hausdorff
+    first, second = (sum(means(recorded()[f"challenge/{s}-the-whole-recipe"], within)) for s in ("small1", "small2"))
+    assert second < first
 
 
 def test_what_the_book_says_of_the_metric_table():
