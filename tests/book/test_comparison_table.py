@@ -93,7 +93,7 @@ def test_every_published_number_of_a_table_has_a_source_and_a_difference(table, 
     assert len(published) >= least and all(field.strip() for row in published for field in row)
 
 
-@pytest.mark.parametrize("table", ["comparison", "comparison-metric", "challenge"])
+@pytest.mark.parametrize("table", ["comparison", "comparison-metric", "challenge", "neural-process"])
 def test_every_row_and_column_is_recorded_as_the_recipe_says(table):
     recipes = {name: recipe for name, recipe in RECIPES.items() if name.startswith(f"{table}/")}
     records = {name: record for name, record in recorded().items() if name.startswith(f"{table}/")}
@@ -154,3 +154,28 @@ def test_what_the_book_says_of_the_metric_table():
         assert score["omniglot", "snail", five] < score["omniglot", system, five]
     for system in ("prototypical", "matching"):
         assert 1 - score["omniglot", system, within] > 1.6 * (1 - score["omniglot", system, twenty])
+
+
+def test_what_the_book_says_of_neural_processes():
+    """Nothing above the optimum; a shift changes nothing for who uses differences; joint scores; coverage."""
+    start, score = "neural-process/", {}
+    for name, record in recorded().items():
+        if name.startswith(start):
+            row = score[name.removeprefix(start)] = {label: means(record, label)[0] for label in record["scores"]}
+            row["shift"] = row["log-likelihood, inputs 2 to 6"] - row["log-likelihood"]
+    exact, told, inside = score["exact"], score["exact-told"], "coverage of 90 % intervals"
+    networks = {name: row for name, row in score.items() if name not in ("exact", "exact-told", "fitted")}
+    assert told["log-likelihood"] > exact["log-likelihood"] > score["fitted"]["log-likelihood"]
+    assert max(row["log-likelihood"] for row in networks.values()) < exact["log-likelihood"]
+    for row in (told, exact):
+        assert abs(row[inside] - 0.9) < 0.01 and row["joint log-likelihood"] > row["log-likelihood"] + 0.1
+    for row in (told, exact, score["fitted"], networks.pop("conv-cnp")):
+        assert abs(row["shift"]) <= 0.01 and abs(row["coverage, inputs 2 to 6"] - row[inside]) < 0.01
+    for row in networks.values():
+        assert row["shift"] < -0.5 and row["coverage, inputs 2 to 6"] < 0.85
+    for name in ("cnp", "conv-cnp", "attentive-cnp", "transformer-np"):
+        assert abs(score[name]["joint log-likelihood"] - score[name]["log-likelihood"]) < 1e-4
+    for name in ("fitted", "conv-cnp", "attentive-cnp", "transformer-np"):
+        for kernel in ("Matérn 5/2", "periodic"):
+            assert score[name][f"log-likelihood, {kernel}"] < exact[f"log-likelihood, {kernel}"]
+        assert score[name]["log-likelihood, periodic"] < exact["log-likelihood, periodic"] - 0.5
