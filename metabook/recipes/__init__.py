@@ -7,6 +7,7 @@ from metabook.recipes import (
     challenge,
     characters,
     comparison,
+    image_completion,
     memorisation,
     metric_comparison,
     neural_processes,
@@ -25,4 +26,5 @@ RECIPES: dict[str, Recipe] = {
     **printed.RECIPES,
     **optimizers.RECIPES,
     **neural_processes.RECIPES,
+    **image_completion.RECIPES,
 }
