@@ -107,12 +107,10 @@ class FittedGP(MetaLearner):
     Rasmussen and Williams (2006), sec. 5.4.1: the maximum of the evidence.
     State: the posterior under that one length-scale, ``Posterior`` with G = 1.
     Chapter: generative.
-    Differs: the maximum is found on a grid of logarithms that is made finer ``zooms`` times around its best point, so
-        that it cannot be caught by a wrong start; noise, variance and kernel are given.
+    Differs: noise and kernel are given. The maximum is found on a grid of logarithms, made finer ``zooms`` times.
 
-    length_scale: (low, high) of the search. noise, kernel: as in ``ExactGP``. points: of a grid.
-
-    Raises as ``ExactGP`` does, and for fewer than 3 points or zooms below 1.
+    length_scale: (low, high) of the search. noise, kernel: as in ``ExactGP``. points: of a grid, at least 3.
+    Raises as ``ExactGP`` does.
     """
 
     precise = True
@@ -139,8 +137,7 @@ class FittedGP(MetaLearner):
         step = precise(support.x).new_tensor((high - low) / (self.points - 1))
         grid = (low + step * torch.arange(self.points, device=step.device)).expand(len(support.x), -1)  # [B, G]
         for _ in range(self.zooms):
-            evidence = self._posterior(support, grid.exp()).evidence
-            best = grid.gather(1, evidence.argmax(1, keepdim=True))
+            best = grid.gather(1, self._posterior(support, grid.exp()).evidence.argmax(1, keepdim=True))
             grid = (best + step * torch.linspace(-1, 1, self.points).to(step)).clamp(low, high)
             step = 2 * step / (self.points - 1)
         return self._posterior(support, best.exp())

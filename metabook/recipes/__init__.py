@@ -8,6 +8,7 @@ from metabook.recipes import (
     characters,
     comparison,
     gans,
+    image_completion,
     leo,
     memorisation,
     metric_comparison,
@@ -31,4 +32,5 @@ RECIPES: dict[str, Recipe] = {
     **leo.RECIPES,
     **gans.RECIPES,
     **neural_processes.RECIPES,
+    **image_completion.RECIPES,
 }

@@ -83,7 +83,8 @@ ROWS = {
             "Vinyals et al. 2016, Table 1",
         ),
     ),
-    "matching-full-context": Row("matching-full-context", once=("glyphs",), places=("glyphs",))  # eight times as slow as without,
+    # its two LSTMs make a step many times as slow
+    "matching-full-context": Row("matching-full-context", once=("glyphs",), places=("glyphs",)),
     "relation": Row(
         "relation",
         five_ways=True,

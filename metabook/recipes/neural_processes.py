@@ -41,6 +41,7 @@ class Row(NamedTuple):
     system: str
     steps: int = 0  #: of training; 0: there is none
     options: Options = {}
+    lr: float = 1e-3
     told: bool = False  #: the length-scale stands beside every input
     kernels: bool = False  #: it is also tested on other kernels than that of training
     knows: bool = False  #: and told which they are
@@ -48,11 +49,11 @@ class Row(NamedTuple):
 
 ROWS = {
     "exact-told": Row(
-        "the exact posterior, told the length-scale", "exact-gp", 0, {"told": True}, True, kernels=True, knows=True
+        "the exact posterior, told the length-scale", "exact-gp", 0, {"told": True}, told=True, kernels=True, knows=True
     ),
     "exact": Row("the exact posterior, averaged over the length-scale", "exact-gp", kernels=True, knows=True),
     "fitted": Row("a Gaussian process with a fitted length-scale", "fitted-gp", kernels=True),
-    "conv-cnp": Row("conv-cnp", "conv-cnp", 12_000, kernels=True),
+    "conv-cnp": Row("conv-cnp", "conv-cnp", 12_000, lr=3e-3, kernels=True),
     "transformer-np": Row("transformer-np", "transformer-np", 10_000, kernels=True),
     "attentive-cnp": Row("attentive-cnp", "attentive-cnp", 28_000, kernels=True),
     "attentive-neural-process": Row("attentive-neural-process", "attentive-neural-process", 14_000, {"samples": 100}),
@@ -67,7 +68,7 @@ def _recipe(row: Row) -> Recipe:
         row.system,
         "gp",
         _tests(row.kernels, row.knows),
-        training=({"steps": row.steps, "batch": 16, "lr": 3e-3, "schedule": "cosine"},) if row.steps else (),
+        training=({"steps": row.steps, "batch": 16, "lr": row.lr, "schedule": "cosine"},) if row.steps else (),
         options=row.options,
         task_options={**POINTS, **({"told": True} if row.told else {})},
     )

@@ -2,6 +2,7 @@
 
 from metabook.tasks.challenge import OmniglotChallenge
 from metabook.tasks.clusters import Clusters
+from metabook.tasks.completion import ImageCompletion
 from metabook.tasks.composed import Composed
 from metabook.tasks.distort import Distort
 from metabook.tasks.embedded import Embedded
@@ -23,6 +24,7 @@ __all__ = [
     "FewShot",
     "FunctionFamilies",
     "GaussianProcess",
+    "ImageCompletion",
     "LinearRegression",
     "MixedCurvature",
     "NamedSinusoids",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from metabook.checks import check_choice
 from metabook.tasks.characters import challenge_tasks, folder_tasks, glyph_tasks, omniglot_tasks
 from metabook.tasks.clusters import Clusters
+from metabook.tasks.completion import glyph_completion_tasks, omniglot_completion_tasks
 from metabook.tasks.function_families import FunctionFamilies
 from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.linear import LinearRegression
@@ -61,5 +62,9 @@ TASKS: dict[str, TaskFamily] = {
     "glyphs": TaskFamily(glyph_tasks, "printed letters of many scripts, shipped with the package"),
     "omniglot": TaskFamily(omniglot_tasks, "handwritten letters of many alphabets (Lake et al. 2015)"),
     "omniglot-challenge": TaskFamily(challenge_tasks, "the 20 official within-alphabet 20-way one-shot runs"),
+    "glyph-completion": TaskFamily(glyph_completion_tasks, "printed letters to complete from some of their pixels"),
+    "omniglot-completion": TaskFamily(
+        omniglot_completion_tasks, "handwritten letters to complete from some of their pixels (Garnelo et al. 2018)"
+    ),
     "folder": TaskFamily(folder_tasks, "your own images, one folder a class: folder:PATH"),
 }

@@ -263,19 +263,29 @@ def test_what_the_book_says_of_drawings():
 
 
 def test_what_the_book_says_of_neural_processes():
-    """Nothing beats the exact posterior; with moved inputs processes and the convolution stay, others fall."""
+    """Nothing above the optimum; a shift changes nothing for who uses differences; joint scores; coverage."""
     whole("neural-process")
-    table = {system: scores for (_, system), scores in by_place("neural-process").items()}
-    plain, moved = "log-likelihood", "log-likelihood, inputs 2 to 6"
-    for system, scores in table.items():
-        assert system == "exact-told" or scores[plain][0] < table["exact-told"][plain][0]
-        change = scores[plain][0] - scores[moved][0]
-        if system in ("exact-told", "exact", "fitted", "conv-cnp"):
-            assert abs(change) < 0.05
-        else:
-            assert change > 1 and scores["coverage, inputs 2 to 6"][0] < 0.8
-    assert table["fitted"][plain][0] < table["exact"][plain][0]
-    assert table["fitted"]["coverage of 90 % intervals"][0] < table["exact"]["coverage of 90 % intervals"][0]
+    start, score = "neural-process/gp-", {}
+    for name, record in recorded().items():
+        if name.startswith(start):
+            row = score[name.removeprefix(start)] = {label: means(record, label)[0] for label in record["scores"]}
+            row["shift"] = row["log-likelihood, inputs 2 to 6"] - row["log-likelihood"]
+    exact, told, inside = score["exact"], score["exact-told"], "coverage of 90 % intervals"
+    networks = {name: row for name, row in score.items() if name not in ("exact", "exact-told", "fitted")}
+    assert told["log-likelihood"] > exact["log-likelihood"] > score["fitted"]["log-likelihood"]
+    assert max(row["log-likelihood"] for row in networks.values()) < exact["log-likelihood"]
+    for row in (told, exact):
+        assert abs(row[inside] - 0.9) < 0.01 and row["joint log-likelihood"] > row["log-likelihood"] + 0.1
+    for row in (told, exact, score["fitted"], networks.pop("conv-cnp")):
+        assert abs(row["shift"]) <= 0.01 and abs(row["coverage, inputs 2 to 6"] - row[inside]) < 0.01
+    for row in networks.values():
+        assert row["shift"] < -0.5 and row["coverage, inputs 2 to 6"] < 0.85
+    for name in ("cnp", "conv-cnp", "attentive-cnp", "transformer-np"):
+        assert abs(score[name]["joint log-likelihood"] - score[name]["log-likelihood"]) < 1e-4
+    for name in ("fitted", "conv-cnp", "attentive-cnp", "transformer-np"):
+        for kernel in ("Matérn 5/2", "periodic"):
+            assert score[name][f"log-likelihood, {kernel}"] < exact[f"log-likelihood, {kernel}"]
+        assert score[name]["log-likelihood, periodic"] < exact["log-likelihood, periodic"] - 0.5
 
 
 def test_what_the_book_says_of_printed_letters():
