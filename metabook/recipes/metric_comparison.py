@@ -42,7 +42,6 @@ class Row(NamedTuple):
     five_ways: bool = False  #: it is trained on tasks of five ways
     fixed: bool = False  #: its number of ways is that of its training
     trained: bool = True
-    places: tuple[str, ...] = ("glyphs", "omniglot")  #: its columns
     once: tuple[str, ...] = ()  #: the columns for which it is trained once, not three times
     published: tuple[Published, ...] = ()
 
@@ -83,8 +82,6 @@ ROWS = {
             "Vinyals et al. 2016, Table 1",
         ),
     ),
-    # its two LSTMs make a step many times as slow
-    "matching-full-context": Row("matching-full-context", once=("glyphs",), places=("glyphs",)),
     "relation": Row(
         "relation",
         five_ways=True,
@@ -130,5 +127,4 @@ RECIPES: dict[str, Recipe] = {
     f"comparison-metric/{place}-{name}": _recipe(name, row, column, place)
     for place, column in COLUMNS.items()
     for name, row in ROWS.items()
-    if place in row.places
 }
