@@ -199,6 +199,7 @@ def test_what_the_book_says_of_the_metric_table():
                 score[place, system, label] = sum(values) / len(values)
     five, twenty, within = "5-way 1-shot", "20-way 1-shot", "20-way 1-shot within an alphabet"
     for place in ("glyphs", "omniglot"):
+        assert score[place, "prototypical-cosine", five] < score[place, "matching", five] - 0.04
         assert abs(score[place, "prototypical", five] - score[place, "matching", five]) < 0.02
         for label in (five, twenty):
             assert score[place, "modified-hausdorff", label] > score[place, "nearest-pixels", label]
@@ -295,3 +296,17 @@ def test_what_the_book_says_of_printed_letters():
     label = "within an alphabet, 20-way 1-shot"
     printed, both, written = (rows[n][label][0] for n in ("printed-letters", "both", "five-handwritten-alphabets"))
     assert printed < both < written < printed + 0.05
+
+
+def test_what_the_book_says_of_the_parts_of_the_recipe():
+    """What is lost without a part, in points within an alphabet: two much, two less, two next to nothing."""
+    whole("challenge-parts")
+    rows = {system: scores for (_, system), scores in by_place("challenge-parts").items()}
+    label = "within an alphabet, 20-way 1-shot"
+    lost = {name: rows["the-whole-recipe"][label][0] - scores[label][0] for name, scores in rows.items()}
+    most, some, least = (
+        [lost[f"without-{name}"] for name in ("framing", "looking-around")],
+        [lost["with-adam-for-muon"], lost["without-distortion"]],
+        [lost[f"without-{name}"] for name in ("mirror-images", "composed-characters", "swapping")],
+    )
+    assert min(most) > sum(some + least) and min(some) > 0.01 and max(least) < 0.01
