@@ -8,7 +8,7 @@ Options = dict[str, Any]
 
 
 class Measurement(NamedTuple):
-    """One number of a record: the first score on ``episodes`` test tasks, with its interval."""
+    """One number of a record: the first score on ``episodes`` test tasks, with its interval. Or several of them."""
 
     label: str  #: its name, for example "mse, 5-shot, 1 step"
     task_options: Options = {}
@@ -18,12 +18,20 @@ class Measurement(NamedTuple):
     batch: int = 100
     views: int = 0  #: distorted copies of a task to average over (``metabook.views``); 0: the task as it is
     best_views: int = 0  #: distorted copies of which the most alike pair counts (``metabook.metric.BestView``)
+    #: names of what is recorded, "LABEL: NAME" each, among the scores of ``metabook.confidence``, with as many
+    #: validation tasks; none: the first score of the tasks, under the label alone
+    scores: tuple[str, ...] = ()
+
+    def labels(self) -> tuple[str, ...]:
+        """The names under which its numbers stand in the record."""
+        return tuple(f"{self.label}: {name}" for name in self.scores) or (self.label,)
 
     def settings(self) -> Options:
         """What is special about it, as plain values."""
         views = {k: n for k, n in {"views": self.views, "best_views": self.best_views}.items() if n}
         other = {} if self.tasks is None else {"tasks": self.tasks}
-        return {**other, **self.task_options, **self.options, **views, "episodes": self.episodes}
+        named = {"scores": self.scores} if self.scores else {}
+        return {**other, **self.task_options, **self.options, **views, **named, "episodes": self.episodes}
 
 
 class Published(NamedTuple):

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from metabook.checks import check_count
+from metabook.confidence import confidence
 from metabook.device import pick_device
 from metabook.evaluation import Score, Scores, evaluate
 from metabook.files import write_json
@@ -64,7 +65,8 @@ def measure(name: str, recipe: Recipe, folder: str | os.PathLike[str], *, device
     runs = []
     for seed in recipe.seeds:
         learner, seconds = train_recipe(recipe, Path(folder) / f"seed-{seed}", seed=seed, device=device)
-        scores = Scores({test.label: _score(recipe, test, learner, seed, device) for test in recipe.tests})
+        parts = [_scores(recipe, test, learner, seed, device) for test in recipe.tests]
+        scores = Scores({label: score for part in parts for label, score in part.items()})
         runs.append({"seed": seed, "minutes": round(seconds / 60, 2), "scores": scores.summary()})
     return {
         "title": recipe.title,
@@ -82,17 +84,22 @@ def measure(name: str, recipe: Recipe, folder: str | os.PathLike[str], *, device
     }
 
 
-def _score(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, device: str | None) -> Score:
-    shared = recipe.task_options if test.tasks is None else {}
-    tasks = make_tasks(test.tasks or recipe.tasks, part="test", **shared | test.task_options)
+def _scores(recipe: Recipe, test: Measurement, learner: MetaLearner, seed: int, device: str | None) -> dict[str, Score]:
+    options = (recipe.task_options if test.tasks is None else {}) | test.task_options
+    tasks = make_tasks(test.tasks or recipe.tasks, part="test", **options)
     tester = build(recipe.system, tasks, **recipe.options | test.options)
     tester.load_state_dict(learner.state_dict())
     tester = Views(tester, MILD, copies=test.views) if test.views else tester
     if test.best_views:
         assert isinstance(tester, ProtoNet), f"{recipe.title}: best views are those of prototypical networks"
         tester = BestView(tester, MILD, copies=test.best_views)
-    scores = evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
-    return next(iter(scores.values()))
+    setting: dict[str, Any] = {"episodes": test.episodes, "batch": test.batch}
+    setting |= {"seed": TEST_SEED + seed, "device": device}
+    if test.scores:
+        validation = make_tasks(test.tasks or recipe.tasks, part="validation", **options)
+        scores = confidence(tester, tasks, validation, **setting)
+        return {label: scores[name] for label, name in zip(test.labels(), test.scores, strict=True)}
+    return {test.label: next(iter(evaluate(tester, tasks, **setting).values()))}
 
 
 def _describe(device: torch.device) -> str:

@@ -11,7 +11,7 @@ import torch
 from metabook import embeddings
 from metabook.device import make_generator
 from metabook.learner import MetaLearner
-from metabook.systems import baselines, generative, metric, optimization
+from metabook.systems import baselines, generative, metric, optima, optimization
 from metabook.systems.entry import System
 from metabook.tasks import families
 from metabook.tasks.families import TaskFamily
@@ -23,6 +23,8 @@ SYSTEMS: dict[str, System] = {
     **generative.SYSTEMS,
     **baselines.SYSTEMS,
 }
+#: What nothing can beat on the one family of tasks that each of them is told. They learn nothing.
+OPTIMA: dict[str, System] = optima.OPTIMA
 TASKS: dict[str, TaskFamily] = {**families.TASKS, **embeddings.TASKS}
 
 
@@ -45,11 +47,11 @@ def check_options(owner: str, given: Mapping[str, Any], known: Mapping[str, Any]
 def build(system: str, tasks: Tasks, *, seed: int = 0, **options: Any) -> MetaLearner:
     """A new learner of a registered system, of sensible size for ``tasks``; ``seed`` fixes its first weights.
 
-    Options are the system's own (``SYSTEMS[system].options()``), for example ``inner_lr``.
+    Options are the system's own (``SYSTEMS[system].options()``), for example ``inner_lr``. ``OPTIMA`` can be built too.
 
     Raises ValueError for an unknown system or option, or a system that cannot learn this kind of target.
     """
-    entry: System = find("system", system, SYSTEMS)
+    entry: System = OPTIMA.get(system) or find("system", system, SYSTEMS)
     check_options(system, options, entry.options())
     if not isinstance(tasks.likelihood, entry.kinds):
         kinds = " or ".join(k.__name__.lower() for k in entry.kinds)
