@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metabook.recipe import Recipe
 from metabook.recipes import (
+    calibration,
     challenge,
     characters,
     comparison,
@@ -23,4 +24,5 @@ RECIPES: dict[str, Recipe] = {
     **challenge.RECIPES,
     **printed.RECIPES,
     **optimizers.RECIPES,
+    **calibration.RECIPES,
 }
