@@ -55,6 +55,12 @@ def test_the_error_of_two_tasks_by_hand():
     assert score.values.tolist() == pytest.approx([-0.2, 0.6]) and score.mean == pytest.approx(0.2)
 
 
+def test_a_bin_includes_its_upper_end():
+    """Confidence 0.5, right, in (0, 1/2]; 0.6, wrong, in (1/2, 1]: (0.5 + 0.6) / 2. In one bin they would cancel."""
+    probs = torch.tensor([[[0.5, 0.5]], [[0.6, 0.4]]], dtype=torch.float64)
+    assert calibration_error(probs.log(), torch.tensor([[0], [1]]), bins=2).mean == pytest.approx(0.55)
+
+
 def test_the_mean_of_its_values_is_the_error_of_all_predictions_together():
     g = torch.Generator().manual_seed(0)
     log_probs = (2 * torch.randn(50, 7, 4, generator=g, dtype=torch.float64)).log_softmax(-1)
