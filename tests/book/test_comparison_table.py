@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from comparison_table import beside, markdown, means, spread
+from comparison_table import beside, markdown, means, only, spread
 
 from metabook.commands.results import recorded
 from metabook.recipe import Measurement, Published, Recipe
@@ -40,6 +40,20 @@ def test_a_score_that_only_some_systems_have_is_empty_for_the_others():
         "|:--|--:|--:|",
         "| snail | 0.125 |  |",
         "| matching | 0.500 | 0.250 |",
+    ]
+
+
+def test_one_place_and_the_scores_that_fit_a_pattern():
+    """Another place, and a record none of whose scores fit, are left out; heads then need no place."""
+    wide = record(0.5)
+    wide["scores"]["1-shot: nll"] = {"mean": 0.25, "interval": 0.1, "n": 9}
+    records = {"gp-maml": wide, "gp-cnp": record(0.75), "glyphs-maml": wide}
+    assert list(only(records, None)) == list(records)
+    assert list(only(records, "gp")) == ["gp-maml", "gp-cnp"]
+    assert markdown(only(records, "gp", "1-shot*"), named=False) == [
+        "| system | 1-shot: nll |",
+        "|:--|--:|",
+        "| maml | 0.250 |",
     ]
 
 
