@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from metabook.checks import check_count, check_episode
 from metabook.device import make_generator, pick_device
+from metabook.episode import Episode
 from metabook.learner import MetaLearner
 from metabook.tasks.protocol import Tasks
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,24 +98,7 @@ def evaluate(
     Raises ValueError or TypeError for counts below 1, a device that is not there, and episodes that do not fit;
     FloatingPointError if a score is not finite on some task.
     """
-    check_count("episodes", episodes)
-    check_count("batch", batch)
-    device = pick_device(device)
-    learner.to(device)
-    generator = make_generator(device, seed)
-    parts: list[dict[str, Tensor]] = []
-    training = learner.training
-    learner.eval()
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)  # learners that sample latents draw from the global generator
-            for start in range(0, episodes, batch):
-                episode = tasks.sample(min(batch, episodes - start), generator)
-                if start == 0:
-                    check_episode(episode, learner.likelihood)
-                parts.append(tasks.score(learner, episode))
-    finally:
-        learner.train(training)
+    parts = visit(learner, tasks, tasks.score, episodes=episodes, batch=batch, seed=seed, device=device)
     scores = Scores({name: Score(torch.cat([part[name] for part in parts]).cpu()) for name in parts[0]})
     for name, score in scores.items():
         broken = int((~torch.isfinite(score.values)).sum())
@@ -121,3 +108,38 @@ def evaluate(
                 "trained with"
             )
     return scores
+
+
+def visit(
+    learner: MetaLearner,
+    tasks: Tasks,
+    look: Callable[[MetaLearner, Episode], T],
+    *,
+    episodes: int,
+    batch: int,
+    seed: int,
+    device: torch.device | str | None = None,
+) -> list[T]:
+    """What ``look`` returns for each batch of the tasks that ``evaluate`` draws with the same arguments.
+
+    Raises as ``evaluate`` does for counts, devices and episodes.
+    """
+    check_count("episodes", episodes)
+    check_count("batch", batch)
+    device = pick_device(device)
+    learner.to(device)
+    generator = make_generator(device, seed)
+    seen: list[T] = []
+    training = learner.training
+    learner.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)  # learners that sample latents draw from the global generator
+            for start in range(0, episodes, batch):
+                episode = tasks.sample(min(batch, episodes - start), generator)
+                if start == 0:
+                    check_episode(episode, learner.likelihood)
+                seen.append(look(learner, episode))
+    finally:
+        learner.train(training)
+    return seen

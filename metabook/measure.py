@@ -12,6 +12,8 @@ from typing import Any
 import torch
 
 from metabook import drawn
+from metabook.checks import check_choice
+from metabook.confidence import NAMES, confidence
 from metabook.device import pick_device
 from metabook.evaluation import Score, Scores, evaluate
 from metabook.learner import MetaLearner
@@ -85,12 +87,17 @@ def _evaluate(
     recipe: Recipe, test: Measurement, names: list[str], learner: MetaLearner, seed: int, device: str | None
 ) -> Scores:
     shared = recipe.task_options if test.tasks is None else {}
-    tasks = make_tasks(test.tasks or recipe.tasks, part="test", **shared | test.task_options)
+    family, options = test.tasks or recipe.tasks, shared | test.task_options
+    tasks = make_tasks(family, part="test", **options)
     tester = build(recipe.system, tasks, **recipe.options | test.options)
     tester.load_state_dict(learner.state_dict())
     tester = at_test_time(tester, tasks.x_shape, **test.at_test)
-    tasks = ScoredBy(tasks, names, known=KNOWN) if names else tasks
-    return evaluate(tester, tasks, episodes=test.episodes, batch=test.batch, seed=TEST_SEED + seed, device=device)
+    setting: dict[str, Any] = {"episodes": test.episodes, "batch": test.batch, "device": device}
+    setting["seed"] = TEST_SEED + seed
+    if set(names) - KNOWN.keys():  # such as a temperature that is fitted on other tasks
+        assert all(check_choice("score", name, (*KNOWN, *NAMES)) for name in names)
+        return confidence(tester, tasks, make_tasks(family, part="validation", **options), **setting)
+    return evaluate(tester, ScoredBy(tasks, names, known=KNOWN) if names else tasks, **setting)
 
 
 def describe(device: torch.device) -> str:

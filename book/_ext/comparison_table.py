@@ -7,9 +7,10 @@ The argument is the folder of recorded results. A row is a system, a column a sc
 with the lowest and the highest of them. What is not recorded yet is left empty. Below stands a table of the published
 numbers that the recipes name, with sources.
 
-``:columns: mse; coverage`` shows these scores alone, and no published numbers. Other options put another table between
-the two, of every system against one of them: ``:minus: maml`` for differences, ``:below: maml`` for how much less than
-that, ``:over: maml`` for ratios. The n-th training of both has the same seed and the same test tasks.
+``:columns: mse; coverage`` shows these scores alone, and no published numbers; ``:place: glyphs`` this place alone.
+Other options put another table between the two, of every system against one of them: ``:minus: maml`` for differences,
+``:below: maml`` for how much less than that, ``:over: maml`` for ratios. The n-th training of both has the same seed
+and the same test tasks.
 
 The content says what the table shows. It stands below it, once every recipe of the table is recorded; until then a note
 says how many are, and how to make the others.
@@ -144,7 +145,7 @@ class ComparisonTable(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec = dict.fromkeys(("columns", *AGAINST), directives.unchanged_required)
+    option_spec = dict.fromkeys(("columns", "place", *AGAINST), directives.unchanged_required)
 
     def run(self) -> list[nodes.Node]:
         """The table."""
@@ -161,6 +162,8 @@ class ComparisonTable(SphinxDirective):
         whole, columns = len(ordered) == len(recipes), self.options.get("columns")
         if columns:  # a part of a table in the making says little
             ordered = chosen(ordered, [name.strip() for name in columns.split(";")]) if whole else {}
+        place = self.options.get("place")
+        ordered = {name: r for name, r in ordered.items() if place in (None, name.partition("-")[0])}
         lines = markdown(ordered) if ordered else []
         for option in AGAINST.keys() & self.options if ordered else ():
             base, (compare, said) = self.options[option], AGAINST[option]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metabook.recipe import Recipe
 from metabook.recipes import (
+    calibration,
     challenge,
     characters,
     comparison,
@@ -33,4 +34,5 @@ RECIPES: dict[str, Recipe] = {
     **gans.RECIPES,
     **neural_processes.RECIPES,
     **image_completion.RECIPES,
+    **calibration.RECIPES,
 }

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metabook.baselines import BayesFunctions
+from metabook.baselines import BayesClusters, BayesFunctions
 from metabook.enlarged import Enlarged
 from metabook.generative import OneShotGenerator
 from metabook.likelihood import Classification, Regression
@@ -15,6 +15,12 @@ from metabook.systems.entry import Shape, System
 from metabook.tasks.distort import Distort
 
 CODE = 16  #: numbers in the code of a drawing
+
+
+def _bayes_clusters(
+    x_shape: Shape, likelihood: Classification, *, spread: float = 3.0, noise: float = 1.0
+) -> BayesClusters:
+    return BayesClusters(likelihood.size, spread=spread, noise=noise)
 
 
 def _bayes_functions(
@@ -64,6 +70,9 @@ def distorted_and_blurred(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 SYSTEMS: dict[str, System] = {
+    "bayes-clusters": System(
+        _bayes_clusters, "metric", "", "Bayes' rule for Gaussian clusters of known size", (Classification,)
+    ),
     "bayes-functions": System(
         _bayes_functions, "generative", "", "the posterior mean of functions of several families", (Regression,), dims=1
     ),
