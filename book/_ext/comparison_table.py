@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -90,13 +91,15 @@ def against(records: Records, base: str, compare: Callable[[list[float], list[fl
 
 
 def chosen(records: Records, columns: Sequence[str]) -> Records:
-    """The records with these scores alone, and without those that have none of them.
+    """The records with these scores alone, and without those that have none of them. columns: names, or patterns.
 
     Raises ValueError for a score that no record has.
     """
-    missing = set(columns) - {score for record in records.values() for score in record["scores"]}
-    if missing:
-        raise ValueError(f"columns: {', '.join(sorted(missing))} given; no record has that score")
+    every = list(dict.fromkeys(score for record in records.values() for score in record["scores"]))
+    found = [[score for score in every if fnmatchcase(score, column)] for column in columns]
+    if not all(found):
+        raise ValueError(f"columns: {columns[found.index([])]} given; no record has that score")
+    columns = [score for scores in found for score in scores]
     parts = {name: {s: r["scores"][s] for s in columns if s in r["scores"]} for name, r in records.items()}
     return {name: {**records[name], "scores": scores} for name, scores in parts.items() if scores}
 
