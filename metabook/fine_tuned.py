@@ -43,7 +43,8 @@ class FineTuned(MetaLearner):
     No query is seen. It costs ``steps`` times three passes of twice the support set, for each task.
 
     Raises ValueError for a learner of something else than classes or without weights, TypeError or ValueError for steps
-    below 0 and an lr that is not above 0.
+    below 0 and an lr that is not above 0; when called, ValueError for a support set that the learner's loss refuses,
+    such as several shots for a prototypical network with ``swap``.
     """
 
     def __init__(
@@ -90,7 +91,10 @@ class FineTuned(MetaLearner):
         with torch.enable_grad():
             for _ in range(self.steps):
                 shown, asked = self.change(x, generator).unsqueeze(0).chunk(2, 1)
-                loss = learner.meta_loss(Episode(Examples(shown, support.y), Examples(asked, support.y)))
+                try:
+                    loss = learner.meta_loss(Episode(Examples(shown, support.y), Examples(asked, support.y)))
+                except ValueError as error:
+                    raise ValueError(f"learner: cannot practise on this support set; {error}") from error
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

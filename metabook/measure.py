@@ -73,7 +73,8 @@ def _scores(recipe: Recipe, learner: MetaLearner, seed: int, device: str | None)
     """By label; tests that differ in the score alone share one pass over the tasks."""
     found: dict[str, Score] = {}
     for test in recipe.tests:
-        alike = [t for t in recipe.tests if t.score and t._replace(label=test.label, score=test.score) == test]
+        alike = [t for t in recipe.tests if t._replace(label=test.label, score=test.score) == test]
+        alike = [t for t in alike if t.score and (t.score in KNOWN) == (test.score in KNOWN)]
         names = [t.score for t in alike if t.score] if test.score else []
         if test.label not in found:
             scores = _evaluate(recipe, test, names, learner, seed, device)
@@ -95,8 +96,12 @@ def _evaluate(
     setting: dict[str, Any] = {"episodes": test.episodes, "batch": test.batch, "device": device}
     setting["seed"] = TEST_SEED + seed
     if set(names) - KNOWN.keys():  # such as a temperature that is fitted on other tasks
-        assert all(check_choice("score", name, (*KNOWN, *NAMES)) for name in names)
-        return confidence(tester, tasks, make_tasks(family, part="validation", **options), **setting)
+        for name in names:
+            check_choice("score", name, (*KNOWN, *NAMES))
+        found = confidence(tester, tasks, make_tasks(family, part="validation", **options), **setting)
+        for name in names:  # of a classifier there are others than of a regressor
+            check_choice("score", name, found)
+        return found
     return evaluate(tester, ScoredBy(tasks, names, known=KNOWN) if names else tasks, **setting)
 
 

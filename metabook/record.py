@@ -105,6 +105,7 @@ def _recorded(path: Path, recipe: Recipe, **same: str) -> dict[int, dict[str, An
     except (OSError, ValueError):
         return {}
     settings = json.loads(json.dumps(recipe.settings()))
+    same |= {"system": recipe.system, "tasks": recipe.tasks}
     if any(old["settings"].get(k) != v for k, v in settings.items()) or any(old[k] != v for k, v in same.items()):
         return {}
     runs = ({k: old[k] for k in ("seed", "minutes", "scores")}, *old["repeats"])

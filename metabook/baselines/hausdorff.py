@@ -30,7 +30,8 @@ class ModifiedHausdorff(MetaLearner):
     State: ink and distance maps of the support images [B, S, H*W], and their labels [B, S, N].
     Chapter: metric.
     Differs: ink is what is darker than ``threshold``; drawings are moved by whole pixels until the centre of their ink
-        is that of the image. A class is as near as its nearest example. Logits are negative distances in pixels.
+        is that of the image. Ink that this moves over the border is lost, and distances count up
+        to the width of the image. A class is as near as its nearest example. Logits are negative distances in pixels.
 
     It has no meta-parameters. A drawing without ink is as far from all others as the image is wide.
     """

@@ -29,9 +29,9 @@ class ProtoNet(MetaLearner):
     net: the embedding, from inputs to D features. Every class needs at least one support example
         (``check_episode`` looks once a run; the prototype of a class without one is NaN).
     distance: "euclidean", minus the squared distance as logit; or "cosine", the paper's ablation: the cosine of query
-        and class mean; or "local", a cosine of maps [C, H, W] that are compared place by place
-        (``metabook.nn.distances``). Cosines lie between -1 and 1, so no class gets more than
-        1 / (1 + (N - 1) e^-2).
+        and class mean, which lies between -1 and 1, so that without ``scale`` no class gets more than
+        1 / (1 + (N - 1) e^-2); or "local", a likeness of maps [C, H, W] that are compared place by place
+        (``metabook.nn.distances``).
     scale: where a learned factor of the logits starts, for example 10; None, as in the paper, for no such factor.
     swap: train both ways, also with the query as support set and the support set as query. Every class must then have
         one support example and one query. Comparisons are symmetric, so it costs no more.

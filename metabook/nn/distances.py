@@ -29,7 +29,7 @@ def cosine(z: Tensor, c: Tensor) -> Tensor:
 
 
 def local(z: Tensor, c: Tensor) -> Tensor:
-    """A cosine of maps that bends: each place looks for its like in the 3x3 places around it in the other map.
+    """A bending, unbounded cosine of maps: each place looks for its like in the 3x3 places around it in the other map.
 
     z: [B, Q, C, H, W]; c: [B, N, C, H, W]. Returns [B, Q, N]: with maps of length 1, the sum over the places of z of
     the largest inner product with a place of c at most one step away (zero beyond the border), and the same with the

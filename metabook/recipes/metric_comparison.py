@@ -38,7 +38,6 @@ class Row(NamedTuple):
 
     system: str
     options: Options = {}
-    training: Options = {}  #: in place of the budget's own, for example a rate
     five_ways: bool = False  #: it is trained on tasks of five ways
     fixed: bool = False  #: its number of ways is that of its training
     trained: bool = True
@@ -114,7 +113,7 @@ def _recipe(name: str, row: Row, column: Column, place: str) -> Recipe:
         row.system,
         column.tasks,
         (_FIVE_WAY,) if row.fixed else column.tests,
-        training=({**BUDGET, "steps": column.steps, **tasks, **row.training},) if row.trained else (),
+        training=({**BUDGET, "steps": column.steps, **tasks},) if row.trained else (),
         options={**NETWORK, **row.options} if row.trained else {},
         task_options=column.task_options,
         train_options={**column.train_options, **(FIVE if row.five_ways else MANY)} if row.trained else {},
