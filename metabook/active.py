@@ -44,7 +44,8 @@ def choose(
 
     The first ``first`` are the pool's first examples, which stand for what was known before; then one at a time:
     "uncertain" takes the example whose target has the largest predictive standard deviation after those before it have
-    been seen with their targets, of equal ones the first in the pool; "random" takes any. The target of an example is read only once it is chosen.
+    been seen with their targets, of equal ones the first in the pool; "random" takes any. The target of an example is
+    read only once it is chosen.
 
     pool: x [B, P, *X], y [B, P, Dy]. generator: for "random"; the global one when None.
 

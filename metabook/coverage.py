@@ -94,6 +94,19 @@ def normals(predictions: Distribution) -> Normals:
     raise TypeError(f"predictions: {type(base).__name__} given; Normals and mixtures of Normals have intervals here")
 
 
+def covered(predictions: Distribution, y: Tensor, *, level: float = LEVEL) -> Tensor:
+    """The part of a task's targets y [B, Q, Dy] inside their central intervals of probability ``level``, [B].
+
+    The ends need not be computed: a target lies inside where its distribution function is within level / 2 of one half.
+    If predictions are right these values are uniform between 0 and 1 (the probability integral transform; Gneiting,
+    Balabdaoui, Raftery 2007, doi:10.1111/j.1467-9868.2007.00587.x, sec. 2), and ``level`` of the targets are covered.
+
+    Raises as ``normals``, and TypeError or ValueError for a level that is not between 0 and 1.
+    """
+    inside = (normals(predictions).cdf(y) - 0.5).abs() < _check_level(level) / 2
+    return inside.to(y.dtype).flatten(1).mean(1)
+
+
 def fit_factor(intervals: Interval, y: Tensor, level: float = LEVEL) -> float:
     """The least factor with which the stretched intervals cover at least ``level`` of the targets y [B, Q, Dy].
 

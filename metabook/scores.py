@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from metabook.checks import check_choice
+from metabook.coverage import covered
 from metabook.episode import Episode
 from metabook.latent import LatentLearner, importance_weighted
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
-from metabook.predictive import covered
 from metabook.tasks.protocol import Tasks
 
 

@@ -17,7 +17,17 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = re.findall(r"\{public-names\} (\S+)", (ROOT / "book" / "api.md").read_text("utf-8"))
 # Commands and helpers that readers do not import.
 INSIDE = {"checks", "cli", "commands", "compiled", "files", "kernels", "progress", "resuming"}
-INSIDE |= {"benchmark", "loops", "meta_gradient", "optimizers_record", "recipe", "recipes", "record", "systems"}
+INSIDE |= {
+    "benchmark",
+    "loops",
+    "measure",
+    "meta_gradient",
+    "optimizers_record",
+    "recipe",
+    "recipes",
+    "record",
+    "systems",
+}
 INSIDE |= {"functions", "timer"}
 INSIDE |= {"estimator_input", "pretrain"}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from metabook.predictive import covered, probability_below
+from metabook.coverage import covered, normals
 
 
 def column(values):
@@ -22,7 +22,7 @@ def erf_below(y, mean, sd):
 def test_a_normal_by_hand():
     """N(1, 2^2) at 1: one half. At 1 + 2 * 1.2816: nine tenths."""
     prediction = Independent(Normal(column([1.0, 1.0]), column([2.0, 2.0])), 1)
-    below = probability_below(prediction, column([1.0, 1 + 2 * 1.2815515655446004]))
+    below = normals(prediction).cdf(column([1.0, 1 + 2 * 1.2815515655446004]))
     assert below.flatten().tolist() == pytest.approx([0.5, 0.9], abs=1e-12)
 
 
@@ -30,14 +30,14 @@ def test_a_mixture_by_hand():
     """1/4 N(0, 1) + 3/4 N(2, 3^2) at 1."""
     of = Normal(torch.tensor([0.0, 2.0]).double().view(1, 1, 1, 2), torch.tensor([1.0, 3.0]).double().view(1, 1, 1, 2))
     mixing = Categorical(torch.tensor([0.25, 0.75]).double().view(1, 1, 1, 2))
-    below = probability_below(Independent(MixtureSameFamily(mixing, of), 1), column([1.0]))
+    below = normals(Independent(MixtureSameFamily(mixing, of), 1)).cdf(column([1.0]))
     assert below.item() == pytest.approx(0.25 * erf_below(1, 0, 1) + 0.75 * erf_below(1, 2, 3), abs=1e-12)
 
 
 def test_latent_samples_are_a_mixture_for_each_target():
     """L = 2 functions with values 0 and 4 at one query, standard deviation 1: at 0 the mean of 1/2 and Phi(-4)."""
     prediction = Independent(Normal(torch.tensor([0.0, 4.0]).double().view(2, 1, 1, 1), 1.0), 1)
-    below = probability_below(prediction, column([0.0]))
+    below = normals(prediction).cdf(column([0.0]))
     assert below.shape == (1, 1, 1) and below.item() == pytest.approx((0.5 + erf_below(-4, 0, 1)) / 2, abs=1e-12)
 
 
