@@ -185,7 +185,8 @@ def test_a_measurement_may_ask_for_a_score_and_alike_ones_share_a_pass(tmp_path,
     assert len(passes) == 3 and list(result["scores"]) == ["ll", "mse", "moved", "inside"]
     assert result["settings"]["tests"]["inside"]["score"] == "coverage"
     assert "score" not in result["settings"]["tests"]["mse"]
-    for label, options, name in (("ll", {}, "log-likelihood"), ("moved", moved, "log-likelihood"), ("mse", {}, "mse")):
+    expected = (("ll", {}, "log-likelihood"), ("moved", moved, "log-likelihood"), ("mse", {}, "mse"))
+    for label, options, name in (*expected, ("inside", {}, "coverage")):
         tasks = metabook.make_tasks("gp", part="test", queries=5, **options)
         scored = tasks if name == "mse" else ScoredBy(tasks, [name])
         learner = metabook.build("exact-gp", tasks)

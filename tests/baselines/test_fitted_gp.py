@@ -16,14 +16,14 @@ def test_two_points_by_hand():
     """Inputs 0 and 1, noise 0.1, so V = 1.01 is the variance of a target. With k = exp(-1 / 2 l^2) their sum over
 
     sqrt 2 has variance V + k, their difference over sqrt 2 V - k. Targets for which the squares of both *are* these
-    variances at k = e^-2 make that k likeliest: each of the two is as likely as it can be. So l = 1/2.
+    variances at l = 0.6 make that l likeliest: each of the two is as likely as it can be.
     """
-    v, k = 1.01, math.exp(-2)
+    v, k = 1.01, math.exp(-1 / (2 * 0.6**2))
     u, d = math.sqrt(v + k), math.sqrt(v - k)
     y = torch.tensor([(u + d) / math.sqrt(2), (u - d) / math.sqrt(2)], dtype=torch.float64).view(1, 2, 1)
     x = torch.tensor([0.0, 1.0], dtype=torch.float64).view(1, 2, 1)
     state = FittedGP(noise=0.1).adapt(Examples(x, y))
-    assert state.length_scale.item() == pytest.approx(0.5, rel=1e-4)
+    assert state.length_scale.item() == pytest.approx(0.6, rel=1e-4)
     expected = -0.5 * (1 + math.log(2 * math.pi * (v + k)) + 1 + math.log(2 * math.pi * (v - k)))
     assert state.evidence.item() == pytest.approx(expected, rel=1e-6)
 
