@@ -279,8 +279,10 @@ def test_what_the_book_says_of_neural_processes():
         assert abs(row[inside] - 0.9) < 0.01 and row["joint log-likelihood"] > row["log-likelihood"] + 0.1
     for row in (told, exact, score["fitted"], networks.pop("conv-cnp")):
         assert abs(row["shift"]) <= 0.01 and abs(row["coverage, inputs 2 to 6"] - row[inside]) < 0.01
-    for row in networks.values():
-        assert row["shift"] < -0.5 and row["coverage, inputs 2 to 6"] < 0.85
+    assert all(row["shift"] < -0.5 for row in networks.values())
+    assert max(networks[name]["coverage, inputs 2 to 6"] for name in ("cnp", "transformer-np")) < 0.86
+    assert networks["attentive-cnp"]["coverage, inputs 2 to 6"] > 0.88
+    assert networks["attentive-cnp"]["log-likelihood, inputs 2 to 6"] < -1.42
     for name in ("cnp", "conv-cnp", "attentive-cnp", "transformer-np"):
         assert abs(score[name]["joint log-likelihood"] - score[name]["log-likelihood"]) < 1e-4
     for name in ("fitted", "conv-cnp", "attentive-cnp", "transformer-np"):
