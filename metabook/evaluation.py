@@ -98,7 +98,11 @@ def evaluate(
     Raises ValueError or TypeError for counts below 1, a device that is not there, and episodes that do not fit;
     FloatingPointError if a score is not finite on some task.
     """
-    parts = visit(learner, tasks, tasks.score, episodes=episodes, batch=batch, seed=seed, device=device)
+
+    def look(learner: MetaLearner, episode: Episode) -> dict[str, Tensor]:
+        return tasks.score(learner, episode)
+
+    parts = visit(learner, tasks, look, episodes=episodes, batch=batch, seed=seed, device=device)
     scores = Scores({name: Score(torch.cat([part[name] for part in parts]).cpu()) for name in parts[0]})
     for name, score in scores.items():
         broken = int((~torch.isfinite(score.values)).sum())

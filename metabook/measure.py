@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from metabook import drawn
+from metabook.at_test import at_test_time
 from metabook.checks import check_choice
 from metabook.confidence import NAMES, confidence
 from metabook.device import pick_device
@@ -21,7 +22,6 @@ from metabook.recipe import Measurement, Recipe
 from metabook.recipes.training import train_recipe
 from metabook.registry import build, make_tasks
 from metabook.scores import SCORES, ScoredBy
-from metabook.test_time import at_test_time
 
 TEST_SEED = 10_000  #: the test tasks of seed s are drawn with TEST_SEED + s, far from the seeds of training
 KNOWN = {**SCORES, **drawn.SCORES}  #: what a measurement may ask for

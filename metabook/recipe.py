@@ -16,7 +16,7 @@ class Measurement(NamedTuple):
     tasks: str | None = None  #: another family than that of training, then with ``task_options`` alone
     episodes: int = 2000
     batch: int = 100
-    at_test: dict[str, int] = {}  #: arguments of ``metabook.test_time.at_test_time``, such as ``best_views``
+    at_test: dict[str, int] = {}  #: arguments of ``metabook.at_test.at_test_time``, such as ``best_views``
     score: str | None = None  #: of ``metabook.scores`` or ``metabook.drawn``, in place of the first of the tasks' own
 
     def settings(self) -> Options:

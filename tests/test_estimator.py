@@ -96,8 +96,8 @@ def test_each_query_is_judged_by_itself(norm):
     classifier = FewShotClassifier(proto(norm=norm)).fit(IMAGES[:6], LABELS)
     together = classifier.predict_proba(IMAGES)
     alone = np.concatenate([classifier.predict_proba(IMAGES[i : i + 1]) for i in range(9)])
-    np.testing.assert_allclose(together, alone, atol=1e-6)
-    np.testing.assert_allclose(classifier.predict_proba(IMAGES.flip(0)), together[::-1], atol=1e-6)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(classifier.predict_proba(IMAGES.flip(0)), together[::-1], atol=1e-5)
 
 
 def test_the_learner_given_is_left_alone():

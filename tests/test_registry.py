@@ -25,7 +25,8 @@ def test_every_system_builds_for_every_kind_it_names(name):
 @pytest.mark.parametrize("name", REFERENCES)
 def test_every_reference_builds_and_is_no_system(name):
     assert name not in SYSTEMS and find_system(name) is REFERENCES[name]
-    tasks = make_tasks("function-families" if REFERENCES[name].kinds == (Regression,) else "glyphs", queries=2)
+    family = {"bayes-functions": "function-families", "bayes-clusters": "clusters"}.get(name, "glyphs")
+    tasks = make_tasks(family, queries=2)
     learner, episode = build(name, tasks), tasks.sample(2, torch.Generator().manual_seed(0))
     assert learner(episode).batch_shape[-2:] == episode.query.y.shape[:2]
     assert torch.isfinite(learner.meta_loss(episode))
@@ -34,6 +35,11 @@ def test_every_reference_builds_and_is_no_system(name):
 def test_a_generator_of_drawings_refuses_vectors():
     with pytest.raises(ValueError, match=r"one-shot-generator bends square drawings \[1, H, H\]; inputs \[2\] given"):
         build("one-shot-generator", make_tasks("clusters"))
+
+
+def test_bayes_for_clusters_refuses_images():
+    with pytest.raises(ValueError, match=r"bayes-clusters is for points; inputs \[1, 28, 28\] given"):
+        build("bayes-clusters", make_tasks("glyphs"))
 
 
 def test_layers_are_the_hidden_widths_of_a_network_of_vectors():

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from metabook.at_test import at_test_time
 from metabook.commands import options
 from metabook.commands.table import table
 from metabook.evaluation import evaluate
@@ -14,7 +15,6 @@ from metabook.learner import MetaLearner
 from metabook.registry import SYSTEMS, TASKS, build, make_tasks
 from metabook.runs import CONFIG, load_learner, read_config
 from metabook.tasks.protocol import Tasks
-from metabook.test_time import at_test_time
 
 
 def add(commands: Any) -> None:

@@ -20,6 +20,8 @@ CODE = 16  #: numbers in the code of a drawing
 def _bayes_clusters(
     x_shape: Shape, likelihood: Classification, *, spread: float = 3.0, noise: float = 1.0
 ) -> BayesClusters:
+    if len(x_shape) != 1:
+        raise ValueError(f"system: bayes-clusters is for points; inputs {list(x_shape)} given")
     return BayesClusters(likelihood.size, spread=spread, noise=noise)
 
 
