@@ -52,7 +52,7 @@ def answers(
 ) -> Answers:
     """A classifier's log-probabilities on the tasks that ``evaluate`` draws, and the classes of their queries.
 
-    Raises as ``evaluate`` does, TypeError for predictions that are not of classes.
+    Raises as ``metabook.evaluation.visit`` does, TypeError for predictions that are not of classes.
     """
     seen = visit(learner, tasks, _classes, episodes=episodes, batch=batch, seed=seed, device=device)
     return Answers(*(torch.cat(part) for part in zip(*seen, strict=True)))
@@ -75,7 +75,7 @@ def confidence(
     coverage and width of 90 % intervals; ``factor``, the least by which intervals must be stretched to cover 90 % on
     ``validation``, and coverage and width after that. The fitted number has no interval.
 
-    Raises as ``evaluate`` does.
+    Raises as ``metabook.evaluation.visit`` does.
     """
     setting: dict[str, Any] = {"episodes": episodes, "batch": batch, "device": device}
     if isinstance(learner.likelihood, Classification):

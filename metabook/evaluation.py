@@ -126,7 +126,7 @@ def visit(
 ) -> list[T]:
     """What ``look`` returns for each batch of the tasks that ``evaluate`` draws with the same arguments.
 
-    Raises as ``evaluate`` does for counts, devices and episodes.
+    Raises as ``evaluate`` does for counts, devices and episodes; values that are not finite are not looked for.
     """
     check_count("episodes", episodes)
     check_count("batch", batch)
