@@ -11,6 +11,7 @@ from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.images import FewShot
 from metabook.tasks.linear import LinearRegression
 from metabook.tasks.mixed_curvature import MixedCurvature
+from metabook.tasks.mixture import Mixture
 from metabook.tasks.named_sinusoids import NamedSinusoids
 from metabook.tasks.protocol import Tasks, score_predictions
 from metabook.tasks.quadratics import Quadratics
@@ -27,6 +28,7 @@ __all__ = [
     "ImageCompletion",
     "LinearRegression",
     "MixedCurvature",
+    "Mixture",
     "NamedSinusoids",
     "OmniglotChallenge",
     "Quadratics",

@@ -9,6 +9,7 @@ from metabook.tasks.challenge import OmniglotChallenge
 from metabook.tasks.composed import Composed
 from metabook.tasks.distort import Distort
 from metabook.tasks.images import FewShot
+from metabook.tasks.mixture import Mixture
 
 VALIDATE_EACH = 8  #: of Omniglot's training characters every eighth is kept for validation
 
@@ -124,6 +125,21 @@ def omniglot_images(
     data = omniglot.load(split, size=size, framed=framed)
     kept = [c for c in range(len(data.names)) if (c % VALIDATE_EACH == 0) == (part == "validation")]
     return data if all_classes and part == "train" else data.select(kept)
+
+
+def character_domain_tasks(
+    part: str,
+    *,
+    way: int = 5,
+    shots: int = 1,
+    queries: int = 5,
+    split: str = "background",
+    held_out: str = "evaluation",
+) -> Mixture:
+    """Printed letters for one half of the tasks, handwritten ones for the other, as in the two functions above."""
+    printed = glyph_tasks(part, way=way, shots=shots, queries=queries)
+    handwritten = omniglot_tasks(part, way=way, shots=shots, queries=queries, split=split, held_out=held_out)
+    return Mixture([printed, handwritten])
 
 
 def challenge_tasks(

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from metabook.checks import check_choice
-from metabook.tasks.characters import challenge_tasks, folder_tasks, glyph_tasks, omniglot_tasks
+from metabook.tasks.characters import (
+    challenge_tasks,
+    character_domain_tasks,
+    folder_tasks,
+    glyph_tasks,
+    omniglot_tasks,
+)
 from metabook.tasks.clusters import Clusters
 from metabook.tasks.completion import glyph_completion_tasks, omniglot_completion_tasks
 from metabook.tasks.function_families import FunctionFamilies
@@ -61,6 +67,9 @@ TASKS: dict[str, TaskFamily] = {
     "gp": TaskFamily(GaussianProcess, "draws from a Gaussian process; the posterior is known"),
     "glyphs": TaskFamily(glyph_tasks, "printed letters of many scripts, shipped with the package"),
     "omniglot": TaskFamily(omniglot_tasks, "handwritten letters of many alphabets (Lake et al. 2015)"),
+    "character-domains": TaskFamily(
+        character_domain_tasks, "printed or handwritten letters, nobody says which; a mixture of two domains"
+    ),
     "omniglot-challenge": TaskFamily(challenge_tasks, "the 20 official within-alphabet 20-way one-shot runs"),
     "glyph-completion": TaskFamily(glyph_completion_tasks, "printed letters to complete from some of their pixels"),
     "omniglot-completion": TaskFamily(
