@@ -1,6 +1,6 @@
-"""Functions of two, three and five families: a code of the support set against a common start, and the optimum.
+"""Tasks of several kinds, families of functions and domains of letters: a code of the task against a common start.
 
-``python -m metabook.record task-codes --jobs 2`` makes the table; a stopped one goes on.
+``python -m metabook.record task-codes character-domains --jobs 2`` makes both tables; a stopped one goes on.
 """
 
 from __future__ import annotations
@@ -55,8 +55,47 @@ def _recipe(name: str, row: Row, column: int, place: str) -> Recipe:
     )
 
 
-RECIPES: dict[str, Recipe] = {
+FAMILIES: dict[str, Recipe] = {
     f"task-codes/{place}-{name}": _recipe(name, row, column, place)
     for column, place in enumerate(MODES)
     for name, row in ROWS.items()
 }
+
+SPLIT: Options = {"split": "small1", "held_out": "small2"}
+DOMAINS: dict[str, tuple[str, Options]] = {"printed": ("glyphs", {}), "handwritten": ("omniglot", SPLIT)}
+
+
+def _letters(title: str, system: str, tasks: str, options: Options, domains: tuple[str, ...]) -> Recipe:
+    tests = tuple(
+        Measurement(f"accuracy, {domain}", {"queries": 5, **of}, tasks=family, episodes=600, batch=20)
+        for domain, (family, of) in DOMAINS.items()
+        if domain in domains
+    )
+    return Recipe(
+        title,
+        system,
+        tasks,
+        tests,
+        training=({"steps": 1000, "batch": 4, "lr": 2e-3, "schedule": "cosine"},),
+        options={"width": 16},
+        task_options=options,
+        train_options={"queries": 5},
+        seeds=(0, 1, 2),
+    )
+
+
+LETTERS: dict[str, Recipe] = {
+    **{
+        f"character-domains/letters-{system}": _letters(
+            f"{system}, printed and handwritten letters", system, "character-domains", SPLIT, tuple(DOMAINS)
+        )
+        for system in ("maml", "cavia", "modulated-maml")
+    },
+    **{
+        f"character-domains/letters-maml-{domain}": _letters(
+            f"MAML for {domain} letters alone", "maml", family, options, (domain,)
+        )
+        for domain, (family, options) in DOMAINS.items()
+    },
+}
+RECIPES: dict[str, Recipe] = {**FAMILIES, **LETTERS}
