@@ -20,6 +20,7 @@ from metabook.optimizers import MakeOptimizer, make_optimizer
 from metabook.progress import Progress
 from metabook.resuming import RunFiles, Weights
 from metabook.schedule import rate_factor
+from metabook.subnormal import subnormals_flushed
 from metabook.tasks.protocol import Tasks
 
 SAVE_EVERY_SECONDS = 30.0
@@ -130,7 +131,7 @@ def train(
     history, step = History(), 0
     best: Weights | None = None
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), subnormals_flushed():
         torch.manual_seed(seed)
         if past is not None:
             past.restore(learner, optim, generator)
