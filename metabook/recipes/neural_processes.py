@@ -10,6 +10,7 @@ from typing import NamedTuple
 from metabook.recipe import Measurement, Options, Recipe
 
 POINTS: Options = {"shots": (3, 30)}  #: a number for each batch; so tests have batches of one task
+BUDGET: Options = {"batch": 16, "lr": 0.02, "optimizer": "muon", "schedule": "cosine"}
 BEYOND: Options = {"x_range": (2.0, 6.0)}  #: where training ends, and as far again
 
 
@@ -41,7 +42,6 @@ class Row(NamedTuple):
     system: str
     steps: int = 0  #: of training; 0: there is none
     options: Options = {}
-    lr: float = 1e-3
     told: bool = False  #: the length-scale stands beside every input
     kernels: bool = False  #: it is also tested on other kernels than that of training
     knows: bool = False  #: and told which they are
@@ -53,12 +53,12 @@ ROWS = {
     ),
     "exact": Row("the exact posterior, averaged over the length-scale", "exact-gp", kernels=True, knows=True),
     "fitted": Row("a Gaussian process with a fitted length-scale", "fitted-gp", kernels=True),
-    "conv-cnp": Row("conv-cnp", "conv-cnp", 12_000, lr=3e-3, kernels=True),
-    "transformer-np": Row("transformer-np", "transformer-np", 10_000, kernels=True),
-    "attentive-cnp": Row("attentive-cnp", "attentive-cnp", 28_000, kernels=True),
-    "attentive-neural-process": Row("attentive-neural-process", "attentive-neural-process", 14_000, {"samples": 100}),
-    "neural-process": Row("neural-process", "neural-process", 14_000, {"samples": 100}),
-    "cnp": Row("cnp", "cnp", 40_000),
+    "conv-cnp": Row("conv-cnp", "conv-cnp", 9_000, kernels=True),
+    "transformer-np": Row("transformer-np", "transformer-np", 6_000, kernels=True),
+    "attentive-cnp": Row("attentive-cnp", "attentive-cnp", 14_000, kernels=True),
+    "attentive-neural-process": Row("attentive-neural-process", "attentive-neural-process", 9_000, {"samples": 100}),
+    "neural-process": Row("neural-process", "neural-process", 12_000, {"samples": 100}),
+    "cnp": Row("cnp", "cnp", 20_000),
 }
 
 
@@ -68,7 +68,7 @@ def _recipe(row: Row) -> Recipe:
         row.system,
         "gp",
         _tests(row.kernels, row.knows),
-        training=({"steps": row.steps, "batch": 16, "lr": row.lr, "schedule": "cosine"},) if row.steps else (),
+        training=({"steps": row.steps, **BUDGET},) if row.steps else (),
         options=row.options,
         task_options={**POINTS, **({"told": True} if row.told else {})},
     )

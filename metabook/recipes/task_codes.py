@@ -11,7 +11,7 @@ from metabook.recipe import Measurement, Options, Published, Recipe
 
 MODES = {"two": 2, "three": 3, "five": 5}  #: families in the mixture
 WIDTH: Options = {"width": 100}
-BUDGET: Options = {"steps": 40_000, "batch": 50, "lr": 3e-3, "schedule": "cosine", "compile": True}
+BUDGET: Options = {"steps": 12_000, "batch": 50, "lr": 0.02, "optimizer": "muon", "schedule": "cosine", "compile": True}
 TEST = Measurement("mse", {"queries": 100}, episodes=4000, batch=100)
 
 
