@@ -26,9 +26,9 @@ class Row(NamedTuple):
 
 
 ROWS = {
-    "attentive-cnp": Row(8_000, {"floor": FLOOR}),
-    "cnp": Row(16_000, {"floor": FLOOR}),
-    "joint": Row(4_000, {"width": 128}, says=False),  # ink by place, the support set unread
+    "attentive-cnp": Row(3_000, {"floor": FLOOR}),
+    "cnp": Row(6_000, {"floor": FLOOR}),
+    "joint": Row(2_000, {"width": 128}, says=False),  # ink by place, the support set unread
 }
 
 
@@ -44,7 +44,7 @@ def _recipe(name: str, row: Row, title: str, tasks: str, task_options: Options) 
         name,
         tasks,
         _tests(row.says),
-        training=({"steps": row.steps, "batch": 16, "lr": 1e-3, "schedule": "cosine"},),
+        training=({"steps": row.steps, "batch": 16, "lr": 0.02, "optimizer": "muon", "schedule": "cosine"},),
         options=row.options,
         task_options=task_options,
         train_options={"shots": (8, 157), "queries": 200},
