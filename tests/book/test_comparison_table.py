@@ -277,6 +277,53 @@ def test_what_the_book_says_of_drawings():
         assert max(generated["diversity"] + generated["diversity in features"]) < 1
 
 
+THROUGH = (
+    *("maml", "maml-first-order", "anil", "meta-sgd", "maml-plus-plus", "maml-meta-regularised", "modulated-maml"),
+    *("cavia", "leo", "lstm-meta-learner", "learned-optimizer", "optimization-engine"),
+)  #: trained through the adaptation
+
+
+def test_what_the_book_says_of_the_calibration_of_classifiers():
+    """Trained at five shots: too sure at one, never at five; one number mends the prototypes; the game makes shy."""
+    whole("calibration")
+    table = {key: {s: v[0] for s, v in scores.items()} for key, scores in by_place("calibration").items()}
+    one, five = ({n: r[f"{k}-shot: temperature"] for (p, n), r in table.items() if p == "clusters"} for k in (1, 5))
+    assert min(one[n] for n in (*THROUGH, "matching", "prototypical")) > 1 > max(five[n] for n in THROUGH)
+    assert 5 / 3 < one["prototypical"] < 2 and abs(five["prototypical"] - 1) < 0.05
+    loss = {n: r["1-shot: nll, tempered"] for (p, n), r in table.items() if p == "clusters"}
+    plain = {n: r["1-shot: nll"] for (p, n), r in table.items() if p == "clusters"}
+    assert max(loss["prototypical"], loss["nearest-pixels"]) < loss["optimum"] + 0.02
+    assert plain["nearest-pixels"] > 1.5 * plain["prototypical"]
+    assert table["clusters", "joint"]["1-shot: calibration error"] < 0.01
+    assert {n for n in one if min(one[n], five[n]) > 1.05} - {"joint"} == {"hand-made-optimizer", "nearest-pixels"}
+    assert max(one["joint-fine-tuned"], five["joint-fine-tuned"]) < 0.5
+    metric = ("prototypical", "matching", "matching-full-context", "relation", "snail")
+    assert all(t["metagan"] < 0.85 * min(t[n] for n in metric) for t in (one, five))
+    letters = [r for (p, _), r in table.items() if p == "glyphs"]
+    falls = [r["1-shot: temperature"] - r["5-shot: temperature"] for r in letters]
+    assert min(falls) > 0 and max(falls) == max(
+        r["1-shot: temperature"] - r["5-shot: temperature"] for r in [table["glyphs", "nearest-pixels"]]
+    )
+
+
+def test_what_the_book_says_of_the_calibration_of_regressors():
+    """Near the optimum, calibrated; with three points less is covered than with ten; stretched, the widths tell."""
+    whole("calibration")
+    table = {n: {s: v[0] for s, v in r.items()} for (p, n), r in by_place("calibration").items() if p == "gp"}
+    best, far = ("conv-cnp", "transformer-np"), ("cnp", "neural-process", "attentive-neural-process")
+    for name in best:
+        assert abs(table[name]["3-shot: coverage"] - 0.9) < 0.02
+        assert table[name]["3-shot: nll"] < table["optimum"]["3-shot: nll"] + 0.1
+    assert max(table[name]["3-shot: coverage"] for name in far) < 0.85
+    apart = {n: table[n]["10-shot: coverage"] - table[n]["3-shot: coverage"] for n in (*best, *far, "attentive-cnp")}
+    assert min(apart.values()) > 0 and max(apart[n] for n in best) < apart["attentive-cnp"] < min(apart[n] for n in far)
+    width = {name: row["10-shot: width, stretched"] for name, row in table.items()}
+    fixed = [w for n, w in width.items() if abs(table[n]["10-shot: width"] - 2.326) < 1e-3]
+    assert len(fixed) > 10 and min(fixed) > width["attentive-cnp"] > max(width[n] for n in best) > width["optimum"]
+    assert sorted(width, key=width.__getitem__)[:3] == sorted(("optimum", *best), key=width.__getitem__)
+    assert abs(table["cnp"]["3-shot: coverage"] - 0.9) > 0.05 and table["cnp"]["10-shot: coverage"] > 0.9
+
+
 def test_what_the_book_says_of_neural_processes():
     """Nothing above the optimum; a shift changes nothing for who uses differences; joint scores; coverage."""
     whole("neural-process")
