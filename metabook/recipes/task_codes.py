@@ -41,7 +41,7 @@ def _recipe(name: str, row: Row, column: int, place: str) -> Recipe:
         name,
         f"mse {row.published[column]}" if row.published else "",
         "Vuorio et al. 2019, from memory, not checked against the paper",
-        "another network, an encoder that reads the points in order, and another length of training",
+        "another network, an encoder that reads the points in order, five inner steps, another length of training",
     )
     return Recipe(
         f"{name} on functions of {place} families",

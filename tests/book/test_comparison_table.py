@@ -227,11 +227,11 @@ def gain(table, place, system, base, score):
 
 
 def test_what_the_book_says_of_task_codes():
-    """Mean squared errors: the code pays in every mixture, and the optimum is far."""
+    """Mean squared errors: half of MAML's in every mixture, and the optimum is far."""
     whole("task-codes")
     errors = {key: sum(scores["mse"]) for key, scores in by_place("task-codes").items()}
     for place in ("two", "three", "five"):
-        assert errors[place, "modulated-maml"] < errors[place, "maml"]
+        assert errors[place, "modulated-maml"] < errors[place, "maml"] / 2
         others = [e for (where, system), e in errors.items() if where == place and system != "optimum"]
         assert min(others) > 1.3 * errors[place, "optimum"]
 
