@@ -53,7 +53,7 @@ ROWS = {
     ),
     "exact": Row("the exact posterior, averaged over the length-scale", "exact-gp", kernels=True, knows=True),
     "fitted": Row("a Gaussian process with a fitted length-scale", "fitted-gp", kernels=True),
-    "conv-cnp": Row("conv-cnp", "conv-cnp", 9_000, kernels=True),
+    "conv-cnp": Row("conv-cnp", "conv-cnp", 8_000, {"dilations": (1, 2, 4, 8, 16, 1)}, kernels=True),
     "transformer-np": Row("transformer-np", "transformer-np", 6_000, kernels=True),
     "attentive-cnp": Row("attentive-cnp", "attentive-cnp", 14_000, kernels=True),
     "attentive-neural-process": Row("attentive-neural-process", "attentive-neural-process", 9_000, {"samples": 100}),
