@@ -85,7 +85,8 @@ def show_grid(columns: Mapping[str, Tensor], rows: Sequence[str], *, mark: str |
 
     A pixel that is NaN is light blue. mark: the column whose scale is its own, from 0 to its largest value, with a bar.
     """
-    size = (0.95 * len(columns) + 0.9, 0.95 * len(rows) + 0.4)
+    bar = 1.0 if mark else 0.0
+    size = (0.95 * len(columns) + 0.8 + bar, 0.95 * len(rows) + 0.3)
     figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
     gray, own = plt.get_cmap("gray_r").with_extremes(bad="#cfe4f2"), plt.get_cmap("viridis")
     for j, (name, images) in enumerate(columns.items()):
