@@ -80,6 +80,30 @@ def _image(axis: Axes, image: Tensor, edge: str) -> None:
         spine.set(visible=True, color=edge)
 
 
+def show_grid(columns: Mapping[str, Tensor], rows: Sequence[str], *, mark: str | None = None) -> Figure:
+    """Images side by side, a column a name: columns[name] [rows, 1, H, W], values from 0 (white) to 1 (black).
+
+    A pixel that is NaN is light blue. mark: the column whose scale is its own, from 0 to its largest value, with a bar.
+    """
+    bar = 1.0 if mark else 0.0
+    size = (0.95 * len(columns) + 0.8 + bar, 0.95 * len(rows) + 0.3)
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
+    gray, own = plt.get_cmap("gray_r").with_extremes(bad="#cfe4f2"), plt.get_cmap("viridis")
+    for j, (name, images) in enumerate(columns.items()):
+        top = float(images.max()) if name == mark else 1.0
+        for axis, image in zip(axes[:, j], images, strict=True):
+            drawn = axis.imshow(image[0].detach().cpu().numpy(), vmin=0, vmax=top, cmap=own if name == mark else gray)
+            axis.set(xticks=[], yticks=[])
+            for spine in axis.spines.values():
+                spine.set(visible=True, color=GREY, lw=0.5)
+        axes[0, j].set_title(name, fontsize=9)
+        if name == mark:
+            figure.colorbar(drawn, ax=axes, label=name, shrink=0.6)
+    for axis, row in zip(axes[:, 0], rows, strict=True):
+        axis.set_ylabel(row, rotation=0, ha="right", va="center")
+    return figure
+
+
 def show_history(history: History, *, axis: Axes | None = None, score: str | None = None, smooth: int = 50) -> Axes:
     """Meta-loss against step, averaged over ``smooth`` steps, and the validation score if there is one.
 

@@ -30,6 +30,18 @@ def test_show_images_puts_each_class_in_its_row():
     assert means == pytest.approx([0.1, 0.1, 0.2, 0.2, 0.3, 0.3])
 
 
+def test_show_grid_puts_each_image_in_its_place_and_one_column_on_a_scale_of_its_own():
+    """Column c and row r hold the value c + r / 10 at every pixel; the marked column ends at its largest, 0.2."""
+    columns = {str(c): torch.stack([torch.full((1, 4, 5), (c + r) / 10) for r in range(2)]) for c in range(2)}
+    figure = plots.show_grid(columns, ["top", "bottom"], mark="1")
+    axes = [axis for axis in figure.axes if axis.images]
+    assert [round(float(axis.images[0].get_array().mean()), 6) for axis in axes] == [0.0, 0.1, 0.1, 0.2]
+    assert [round(axis.images[0].get_clim()[1], 6) for axis in axes] == [1.0, 0.2, 1.0, 0.2]
+    assert [axis.get_title() for axis in axes[:2]] == ["0", "1"] and axes[2].get_ylabel() == "bottom"
+    hidden = plots.show_grid({"a": torch.full((1, 1, 2, 2), torch.nan)}, ["one"])
+    assert hidden.axes[0].images[0].get_array().mask.all()
+
+
 def test_show_history_draws_loss_and_validation():
     history = History([1.0 / (i + 1) for i in range(100)], [{"step": 50, "mse": 0.3, "nll": 1.0}], 50, 1.0)
     axis = plots.show_history(history, smooth=10)

@@ -15,6 +15,7 @@ from metabook.nn.strided import RunningNorm, Strided
 from metabook.nn.task_encoder import TaskEncoder
 from metabook.nn.task_generator import TaskGenerator
 from metabook.nn.temporal import AttentionBlock, Causal, CausalChain, DenseBlock, tc_block
+from metabook.nn.waves import Waves
 
 __all__ = [
     "MLP",
@@ -50,6 +51,7 @@ __all__ = [
     "TaskEncoder",
     "TaskGenerator",
     "TransformerBlock",
+    "Waves",
     "add_film",
     "insert_film",
     "tc_block",

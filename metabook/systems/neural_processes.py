@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from torch import nn
+
 from metabook.checks import check_count
 from metabook.generative import (
     CNP,
@@ -14,13 +16,18 @@ from metabook.generative import (
     TransformerNP,
 )
 from metabook.likelihood import Regression
-from metabook.nn import MLP, GridNet, LatentEncoder, MultiHead, TransformerBlock
+from metabook.nn import MLP, GridNet, LatentEncoder, MultiHead, TransformerBlock, Waves
 from metabook.predictive import FLOOR
 from metabook.systems.entry import Shape, System
 
 
 def _mlp(inputs: int, outputs: int, width: int, hidden: int = 2) -> MLP:
     return MLP(inputs, outputs, hidden=(width,) * hidden)
+
+
+def _place(inputs: int, width: int, waves: float | None) -> nn.Module:
+    """From an input to its key; a network learns it unless waves, the scale of their frequencies, are given."""
+    return _mlp(inputs, width, width) if waves is None else Waves(inputs, width, scale=waves)
 
 
 def _cnp(x_shape: Shape, likelihood: Regression, *, width: int = 128, floor: float = FLOOR) -> CNP:
@@ -44,11 +51,17 @@ def _neural_process(
 
 
 def _attentive_cnp(
-    x_shape: Shape, likelihood: Regression, *, width: int = 128, heads: int = 8, floor: float = FLOOR
+    x_shape: Shape,
+    likelihood: Regression,
+    *,
+    width: int = 128,
+    heads: int = 8,
+    waves: float | None = None,
+    floor: float = FLOOR,
 ) -> AttentiveCNP:
     x, y, d = math.prod(x_shape), likelihood.size, check_count("width", width)
-    attention = MultiHead(d, heads=heads)
-    return AttentiveCNP(_mlp(x + y, d, d), _mlp(x, d, d), attention, _mlp(x + d, 2 * y, d), likelihood, floor=floor)
+    place, attention = _place(x, d, waves), MultiHead(d, heads=heads)
+    return AttentiveCNP(_mlp(x + y, d, d), place, attention, _mlp(x + d, 2 * y, d), likelihood, floor=floor)
 
 
 def _attentive_neural_process(
@@ -60,12 +73,13 @@ def _attentive_neural_process(
     latent: int = 64,
     samples: int = 32,
     draws: int = 1,
+    waves: float | None = None,
     floor: float = FLOOR,
 ) -> AttentiveNeuralProcess:
     x, y, d = math.prod(x_shape), likelihood.size, check_count("width", width)
     return AttentiveNeuralProcess(
         _mlp(x + y, d, d),
-        _mlp(x, d, d),
+        _place(x, d, waves),
         MultiHead(d, heads=heads),
         LatentEncoder(_mlp(x + y, d, d), d, latent),
         _mlp(x + d + latent, 2 * y, d),

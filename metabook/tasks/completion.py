@@ -71,10 +71,25 @@ class ImageCompletion:
         if self.low < self.high:
             s = int(torch.randint(self.low, self.high + 1, (), device=device, generator=generator))
         ink, places = images.flatten(1), self.places(device)
-        pixels = torch.full((n,), ink.shape[1], device=device)
-        index = draw_distinct(s + self.queries, pixels, ink.shape[1], generator)  # [n, S + Q]
+        count = torch.full((n,), ink.shape[1], device=device)
+        index = draw_distinct(s + self.queries, count, ink.shape[1], generator)  # [n, S + Q]
         x, y = places[index], ink.gather(1, index).unsqueeze(-1)
         return Episode(Examples(x[:, :s], y[:, :s]), Examples(x[:, s:], y[:, s:]))
+
+    def pixels(self, images: Tensor) -> Examples:
+        """Every pixel of the images [n, 1, H, W], row by row: x [n, H W, 2], y [n, H W, 1]."""
+        return Examples(self.places(images.device).expand(len(images), -1, -1), images.flatten(1).unsqueeze(-1))
+
+    def image(self, y: Tensor) -> Tensor:
+        """Values at all places, row by row, as images: [..., H W, 1] -> [..., 1, H, W]."""
+        return y.transpose(-1, -2).unflatten(-1, self.size)
+
+    def shown(self, examples: Examples) -> Tensor:
+        """The images with the ink of these pixels, and NaN at all others: [n, 1, H, W]."""
+        last = torch.tensor(self.size, device=examples.x.device) - 1
+        row, column = ((examples.x + 1) / 2 * last).round().long().unbind(-1)  # [n, S]
+        y = torch.full((len(row), self.size[0] * self.size[1], 1), torch.nan).to(examples.y)
+        return self.image(y.scatter(1, (row * self.size[1] + column).unsqueeze(-1), examples.y))
 
     def sample(self, n: int, generator: torch.Generator) -> Episode:
         """n tasks on the generator's device: x [n, shots, 2] and [n, queries, 2], y [n, ..., 1]."""

@@ -31,6 +31,30 @@ def test_places_and_ink_by_hand(device):
         assert y.item() == pytest.approx(ink[place], abs=1e-6)
 
 
+def test_pixels_of_an_image_and_back(device):
+    """Two images of two rows and three columns; the first pixels by hand: (-1, -1) and (-1, 0), row by row."""
+    tasks = ImageCompletion(images(height=2, width=3), shots=1, queries=1)
+    drawn = torch.rand(2, 1, 2, 3, generator=generator(device), device=device)
+    every = tasks.pixels(drawn)
+    assert every.x[1, :2].tolist() == [[-1, -1], [-1, 0]]
+    assert torch.equal(every.y[1, :, 0], drawn[1, 0].flatten())
+    assert torch.equal(tasks.image(every.y), drawn)
+    samples = every.y.expand(4, -1, -1, -1)  # [L, n, H W, 1]
+    assert torch.equal(tasks.image(samples)[3], drawn)
+    assert torch.equal(tasks.shown(every), drawn)
+
+
+def test_pixels_that_are_not_shown_are_nan():
+    tasks = make_tasks("glyph-completion", shots=30, queries=20)
+    drawn = tasks.draw(3, generator())
+    support, query = tasks.episode(drawn, generator())
+    shown = tasks.shown(support)
+    there = ~shown.isnan()
+    assert shown.shape == drawn.shape and there.flatten(1).sum(1).tolist() == [30, 30, 30]
+    assert torch.equal(shown[there], drawn[there])
+    assert torch.equal(tasks.shown(query).isnan() | ~there, torch.ones_like(there))
+
+
 def test_support_and_query_never_share_a_pixel_and_all_pixels_come(device):
     tasks = ImageCompletion(images(), shots=(3, 6), queries=9)
     assert isinstance(tasks, Tasks) and tasks.x_shape == (2,)
