@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 ROWS = {
-    "attentive-cnp": Row(3_000, {"floor": FLOOR}),
+    "attentive-cnp": Row(2_000, {"floor": FLOOR, "waves": 6.0}),
     "cnp": Row(6_000, {"floor": FLOOR}),
     "joint": Row(2_000, {"width": 128}, says=False),  # ink by place, the support set unread
 }
