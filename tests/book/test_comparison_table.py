@@ -236,6 +236,23 @@ def test_what_the_book_says_of_task_codes():
         assert min(others) > 1.3 * errors[place, "optimum"]
 
 
+def test_what_the_book_says_of_domains_of_letters():
+    """Two domains cost MAML something, the code wins a part of it back, and CAVIA learns slowly."""
+    whole("character-domains")
+    table, part = by_place("character-domains"), {}
+    for domain in ("printed", "handwritten"):
+        score = f"accuracy, {domain}"
+        alone, both, coded, cavia = (
+            statistics.mean(table["letters", system][score])
+            for system in (f"maml-{domain}", "maml", "modulated-maml", "cavia")
+        )
+        assert both < alone and 0.2 < cavia < (0.2 + both) / 2
+        part[domain] = (coded - both) / (alone - both)
+    assert part["printed"] > 0.95 and 0 < part["handwritten"] < 0.5
+    mean, half = gain(table, "letters", "modulated-maml", "maml", "accuracy, printed")
+    assert mean < half
+
+
 def test_what_the_book_says_of_leo():
     """LEO ahead of MAML by more than the interval, a learned metric ahead of LEO; MAML level with the class mean."""
     whole("leo")
