@@ -1,6 +1,7 @@
 """Backbones and layers that are safe to differentiate twice, for one task or many at once."""
 
 from metabook.nn.attention import MultiHead, RMSNorm, TransformerBlock
+from metabook.nn.class_encoder import ClassEncoder
 from metabook.nn.deform import Deform, PairNet
 from metabook.nn.discriminator import Discriminator
 from metabook.nn.film import AppendContext, Chain, ContextFilm, Film, add_film, insert_film
@@ -15,6 +16,7 @@ from metabook.nn.strided import RunningNorm, Strided
 from metabook.nn.task_encoder import TaskEncoder
 from metabook.nn.task_generator import TaskGenerator
 from metabook.nn.temporal import AttentionBlock, Causal, CausalChain, DenseBlock, tc_block
+from metabook.nn.weight_generator import WeightGenerator
 
 __all__ = [
     "MLP",
@@ -23,6 +25,7 @@ __all__ = [
     "Causal",
     "CausalChain",
     "Chain",
+    "ClassEncoder",
     "ContextFilm",
     "Conv2d",
     "Conv4",
@@ -50,6 +53,7 @@ __all__ = [
     "TaskEncoder",
     "TaskGenerator",
     "TransformerBlock",
+    "WeightGenerator",
     "add_film",
     "insert_film",
     "tc_block",
