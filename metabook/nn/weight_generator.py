@@ -34,9 +34,8 @@ class Chunks(nn.Module):
         mine = torch.tensor([[float(name.startswith(edge)) for edge in edges or ("",)] for name in like])
         mine[mine.sum(1) == 0] = 1
         self.register_buffer("scale", std.repeat_interleave(times).unsqueeze(1))  # [K, 1]
-        #: how much the last layer of a chunk follows each edge, [K, E]
-        follows = (mine / mine.sum(1, keepdim=True)).repeat_interleave(times, 0)
-        self.register_buffer("follows", follows, persistent=False)
+        #: 1 where the last layer of a chunk follows an edge, [K, E]
+        self.register_buffer("follows", mine.repeat_interleave(times, 0), persistent=False)
         self.embedding = nn.Parameter(torch.randn(sum(self.sizes), width))
 
     def join(self, written: Tensor) -> Phi:
@@ -116,7 +115,7 @@ class WeightGenerator(nn.Module):
         """The written part, name -> [B, *p].
 
         code: [B, C], or [B, N, C] with a code for each class. choice: weights of operations [B, E, O], for a generator
-        with edges.
+        with edges; of an edge that is used they sum to 1, of one that is not to 0.
         """
         classes = code if code.dim() == 3 else code.unsqueeze(1)
         phi = {} if self.rest is None else self._write(self.rest, classes.mean(1), choice)
@@ -143,6 +142,7 @@ class WeightGenerator(nn.Module):
         h = self.norm(self.block(asks, memory + self.places))
         # of every chunk: sqrt(share) * sum over o of a_o (W_o h + b_o), times the scale of its tensor
         mix = chunks.follows @ choice  # [B, K, O]
+        mix = mix / mix.sum(2, keepdim=True).clamp(min=1)  # a mean where a chunk follows several edges
         written = torch.einsum("bko,bkd,odc->bkc", mix, h, self.last) + mix @ self.bias
         return chunks.join(math.sqrt(self.share) * written)
 

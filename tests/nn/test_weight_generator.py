@@ -72,7 +72,7 @@ def test_against_loops(edges):
     ).double()
     nn.init.normal_(generator.bias)
     code = torch.randn(2, C, dtype=torch.float64)
-    choice = torch.rand(2, 2, 3, dtype=torch.float64) if edges else None
+    choice = torch.rand(2, 2, 3, dtype=torch.float64).softmax(2) if edges else None
     written = generator(code, choice)
     for b in range(2):
         expected = write(generator, generator.rest, code[b], None if choice is None else choice[b])
