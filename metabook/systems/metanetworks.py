@@ -7,8 +7,8 @@ import math
 from torch import nn
 
 from metabook.likelihood import Classification, Likelihood
-from metabook.metanetworks import Hypernetwork
-from metabook.nn import ClassEncoder, Conv4, PairEncoder, Pixels, WeightGenerator
+from metabook.metanetworks import Hypernetwork, MetaNetworks
+from metabook.nn import CellNet, ClassEncoder, Conv4, NetworkGenerator, PairEncoder, Pixels, WeightGenerator
 from metabook.nn.networks import MLP
 from metabook.systems.entry import Shape, System, inner_rate, network
 
@@ -22,10 +22,24 @@ def _encoder(x_shape: Shape, likelihood: Likelihood, *, hidden: int, code: int, 
     return PairEncoder(body, features, likelihood, hidden=hidden, code=code, layers=2, described=True)
 
 
+def _cell(x_shape: Shape, outputs: int, operations: str, *, nodes: int, width: int | None) -> CellNet:
+    """A cell with the operations named, a list with commas, or all there are."""
+    usual = 8 if len(x_shape) == 3 else 20
+    return CellNet(
+        x_shape,
+        outputs,
+        operations=operations.split(",") if operations else None,
+        nodes=nodes,
+        width=usual if width is None else width,
+        side=x_shape[1] // 4 if len(x_shape) == 3 else 1,
+    )
+
+
 def _hypernetwork(
     x_shape: Shape,
     likelihood: Likelihood,
     *,
+    cell: str = "",
     code: int = 32,
     hidden: int = 64,
     parts: int = 1,
@@ -36,14 +50,69 @@ def _hypernetwork(
     width: int | None = None,
     norm: str = "batch",
 ) -> Hypernetwork:
-    net = network(x_shape, likelihood.size, layers=layers, width=width, norm=norm)
+    if cell:
+        net: nn.Module = _cell(x_shape, likelihood.size, cell, nodes=1, width=width)
+    else:
+        net = network(x_shape, likelihood.size, layers=layers, width=width, norm=norm)
     last = f"layers.{len(net.layers) - 1}." if isinstance(net, MLP) else "head."
-    head = last if isinstance(likelihood, Classification) else None
     return Hypernetwork(
         net,
         _encoder(x_shape, likelihood, hidden=hidden, code=code, width=width),
-        WeightGenerator(net, code, head=head, parts=parts, hidden=hidden),
+        WeightGenerator(
+            net, code, head=last if isinstance(likelihood, Classification) else None, parts=parts, hidden=hidden
+        ),
         likelihood,
+        inner_lr=inner_rate(x_shape) if inner_lr is None else inner_lr,
+        inner_steps=inner_steps,
+        first_order=first_order,
+    )
+
+
+def _metanetworks(
+    x_shape: Shape,
+    likelihood: Likelihood,
+    *,
+    operations: str = "",
+    nodes: int = 1,
+    choose: str = "decoupled",
+    code: int = 32,
+    hidden: int = 64,
+    parts: int = 4,
+    temperature: float = 1.0,
+    kl_weight: float = 1e-3,
+    cost_weight: float = 0.0,
+    entropy_weight: float = 0.0,
+    exploration: float = 0.1,
+    sharpness: float = 5.0,
+    draws: int = 4,
+    inner_lr: float | None = None,
+    inner_steps: int = 0,
+    first_order: bool = False,
+    width: int | None = None,
+) -> MetaNetworks:
+    net = _cell(x_shape, likelihood.size, operations, nodes=nodes, width=width)
+    writer = WeightGenerator(
+        net,
+        code,
+        head="head." if isinstance(likelihood, Classification) else None,
+        edges=net.edge_names(),
+        operations=len(net.choices),
+        parts=parts,
+        hidden=hidden,
+    )
+    return MetaNetworks(
+        net,
+        _encoder(x_shape, likelihood, hidden=hidden, code=2 * code, width=width),
+        NetworkGenerator(net, code, hidden=hidden, temperature=temperature),
+        writer,
+        likelihood,
+        choose=choose,
+        kl_weight=kl_weight,
+        cost_weight=cost_weight,
+        entropy_weight=entropy_weight,
+        exploration=exploration,
+        sharpness=sharpness,
+        draws=draws,
         inner_lr=inner_rate(x_shape) if inner_lr is None else inner_lr,
         inner_steps=inner_steps,
         first_order=first_order,
@@ -53,5 +122,8 @@ def _hypernetwork(
 SYSTEMS: dict[str, System] = {
     "hypernetwork": System(
         _hypernetwork, "metanetworks", "ha2017hypernetworks", "one network reads the task and writes another's weights"
+    ),
+    "metanetworks": System(
+        _metanetworks, "metanetworks", "liu2019darts", "for each task an architecture is written, then its weights"
     ),
 }
