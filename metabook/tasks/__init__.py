@@ -7,11 +7,13 @@ from metabook.tasks.composed import Composed
 from metabook.tasks.distort import Distort
 from metabook.tasks.embedded import Embedded
 from metabook.tasks.function_families import FunctionFamilies
+from metabook.tasks.function_mixture import FunctionMixture
 from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.images import FewShot
 from metabook.tasks.linear import LinearRegression
 from metabook.tasks.mixed_curvature import MixedCurvature
 from metabook.tasks.named_sinusoids import NamedSinusoids
+from metabook.tasks.permuted import Permuted
 from metabook.tasks.protocol import Tasks, score_predictions
 from metabook.tasks.quadratics import Quadratics
 from metabook.tasks.sinusoids import Sinusoids
@@ -23,12 +25,14 @@ __all__ = [
     "Embedded",
     "FewShot",
     "FunctionFamilies",
+    "FunctionMixture",
     "GaussianProcess",
     "ImageCompletion",
     "LinearRegression",
     "MixedCurvature",
     "NamedSinusoids",
     "OmniglotChallenge",
+    "Permuted",
     "Quadratics",
     "Sinusoids",
     "Tasks",
