@@ -92,7 +92,8 @@ class MetaNetworks(MetaLearner):
         self.exploration, self.draws = exploration, check_count("draws", draws)
         self.inner_lr = check_positive("inner_lr", inner_lr)
         self.inner_steps = check_count("inner_steps", inner_steps, least=0)
-        self.first_order = first_order
+        self.first_order = first_order or choose != "soft"  # what compares or is one-hot stops gradients on purpose
+        self.second_order = not first_order  #: of the steps
         self.chunk = chunk if chunk is None else check_count("chunk", chunk)
 
     def adapt(self, support: Examples) -> TaskNetwork:
@@ -171,7 +172,7 @@ class MetaNetworks(MetaLearner):
             add(start(self.net, len(support.x)), written),
             lr=self.inner_lr,
             steps=self.inner_steps,
-            first_order=self.first_order,
+            first_order=not self.second_order,
         )
 
     def _losses(self, phi: Phi, examples: Examples) -> Tensor:

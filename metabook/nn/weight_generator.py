@@ -63,6 +63,7 @@ class WeightGenerator(nn.Module):
     hypernetworks".
 
     net: the network; frozen parameters are not written. code: C. parts: pieces of the code, whose number divides C.
+    only: how the names of the tensors begin that are written, all of them by default.
     head: how the names of the tensors begin that have a row for each class. Row n is written from the code of class n
         alone, by the same weights for every class; the code is then [B, N, C], and the rest is written from its mean.
         None for a task with one code.
@@ -70,7 +71,7 @@ class WeightGenerator(nn.Module):
     hidden: width D of the trunk. chunk: numbers in a chunk.
 
     Raises TypeError or ValueError for counts below 1, parts that do not divide the code, heads that do not divide
-    hidden, a share outside 0..1, and a network of which every parameter is frozen.
+    hidden, a share outside 0..1, and a network with nothing to write.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class WeightGenerator(nn.Module):
         net: nn.Module,
         code: int,
         *,
+        only: str = "",
         head: str | None = None,
         edges: Sequence[str] = (),
         operations: int = 1,
@@ -92,9 +94,9 @@ class WeightGenerator(nn.Module):
             raise ValueError(f"parts: {parts} given; their number must divide the code, {code}")
         if not 0 <= share <= 1:
             raise ValueError(f"share: {share} given; 0 to 1 is allowed")
-        theta = {name: p.detach() for name, p in net.named_parameters() if p.requires_grad}
+        theta = {n: p.detach() for n, p in net.named_parameters() if p.requires_grad and n.startswith(only)}
         if not theta:
-            raise ValueError("net: no parameter requires a gradient; there is nothing to write")
+            raise ValueError(f"net: no parameter called {only}... requires a gradient; there is nothing to write")
         rows = {} if head is None else {name: p[0] for name, p in theta.items() if name.startswith(head)}
         rest = {name: p for name, p in theta.items() if name not in rows}
         width, choices = check_count("hidden", hidden), check_count("operations", operations)
@@ -148,5 +150,5 @@ class WeightGenerator(nn.Module):
 
 
 def add(theta: Phi, written: Phi) -> Phi:
-    """theta + g, name -> [B, *p]."""
-    return {name: value + written[name] for name, value in theta.items()}
+    """theta + g, name -> [B, *p]; theta where nothing is written."""
+    return {name: value + written[name] if name in written else value for name, value in theta.items()}

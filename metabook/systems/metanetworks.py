@@ -12,6 +12,9 @@ from metabook.nn import CellNet, ClassEncoder, Conv4, NetworkGenerator, PairEnco
 from metabook.nn.networks import MLP
 from metabook.systems.entry import Shape, System, inner_rate, network
 
+#: numbers in a chunk: of a network for vectors, of one for images, of which the head alone is written
+CHUNK = (64, 256)
+
 
 def _encoder(x_shape: Shape, likelihood: Likelihood, *, hidden: int, code: int, width: int | None) -> nn.Module:
     """One code of the task, or one of each of its classes."""
@@ -59,7 +62,13 @@ def _hypernetwork(
         net,
         _encoder(x_shape, likelihood, hidden=hidden, code=code, width=width),
         WeightGenerator(
-            net, code, head=last if isinstance(likelihood, Classification) else None, parts=parts, hidden=hidden
+            net,
+            code,
+            only=last if len(x_shape) == 3 else "",
+            head=last if isinstance(likelihood, Classification) else None,
+            parts=parts,
+            hidden=hidden,
+            chunk=CHUNK[len(x_shape) == 3],
         ),
         likelihood,
         inner_lr=inner_rate(x_shape) if inner_lr is None else inner_lr,
@@ -94,11 +103,13 @@ def _metanetworks(
     writer = WeightGenerator(
         net,
         code,
+        only="head." if len(x_shape) == 3 else "",
         head="head." if isinstance(likelihood, Classification) else None,
         edges=net.edge_names(),
         operations=len(net.choices),
         parts=parts,
         hidden=hidden,
+        chunk=CHUNK[len(x_shape) == 3],
     )
     return MetaNetworks(
         net,

@@ -169,6 +169,20 @@ def test_silent_it_writes_zeros_and_frozen_weights_are_left_alone():
     assert all((g == 0).all() for g in generator.silence()(torch.randn(2, C)).values())
 
 
+def test_only_the_tensors_named_are_written_and_make_room():
+    torch.manual_seed(0)
+    net = MLP(2, 3, hidden=(5,))
+    before = {k: p.detach().clone() for k, p in net.named_parameters()}
+    generator = WeightGenerator(net, C, only="layers.1", share=0.75)
+    written = generator(torch.randn(2, C))
+    assert set(written) == {"layers.1.weight", "layers.1.bias"}
+    phi = add({k: p[None] for k, p in net.named_parameters()}, written)
+    for name, p in net.named_parameters():
+        close(p, before[name] * (0.5 if name in written else 1), 1e-6)
+        assert (phi[name].shape[0] == 2) == (name in written)
+        assert name in written or torch.equal(phi[name][0], p)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -185,5 +199,5 @@ def test_bad_arguments_are_named(options, message):
 
 
 def test_nothing_to_write_is_named():
-    with pytest.raises(ValueError, match="net: no parameter requires a gradient"):
+    with pytest.raises(ValueError, match=r"net: no parameter called \.\.\. requires a gradient"):
         WeightGenerator(Linear(1, 1).requires_grad_(False), C)
