@@ -38,7 +38,7 @@ class Hypernetwork(MetaLearner):
     generator: any module from codes to what is added to the weights, name -> [B, *p] (``WeightGenerator``).
     inner_lr, inner_steps: size and number of the gradient steps on written weights; 0 steps: as they are written.
     first_order: take the inner gradients as constants.
-    how, chunk: as in ``MAML``.
+    clip, how, chunk: as in ``MAML``.
 
     Raises TypeError or ValueError for a rate that is not above 0, a negative number of steps, and a layer that keeps
     running statistics: they would mix the tasks.
@@ -54,6 +54,7 @@ class Hypernetwork(MetaLearner):
         inner_lr: float = 0.01,
         inner_steps: int = 0,
         first_order: bool = False,
+        clip: float | None = None,
         how: str | None = None,
         chunk: int | None = None,
     ) -> None:
@@ -64,6 +65,7 @@ class Hypernetwork(MetaLearner):
         self.inner_lr = check_positive("inner_lr", inner_lr)
         self.inner_steps = check_count("inner_steps", inner_steps, least=0)
         self.first_order, self.how = first_order, how
+        self.clip = clip if clip is None else check_positive("clip", clip)
         self.chunk = chunk if chunk is None else check_count("chunk", chunk)
 
     def adapt(self, support: Examples) -> Written:
@@ -95,6 +97,7 @@ class Hypernetwork(MetaLearner):
             lr=self.inner_lr,
             steps=self.inner_steps,
             first_order=self.first_order,
+            clip=self.clip,
         )
         return Written(code, weights)
 

@@ -51,7 +51,7 @@ class MetaNetworks(MetaLearner):
     entropy_weight: on the entropy of the choices, in the end-to-end ways.
     exploration: of "decoupled"; sharpness: how much of a better loss makes a choice responsible; draws: of choices,
         where a cell has too many to compare them all.
-    inner_lr, inner_steps, first_order, chunk: as in ``MAML``.
+    inner_lr, inner_steps, first_order, clip, chunk: as in ``MAML``.
 
     Raises TypeError or ValueError for an unknown way to choose, weights below 0, counts below 1, a rate that is not
     above 0, an exploration above 1, and a layer that keeps running statistics.
@@ -75,6 +75,7 @@ class MetaNetworks(MetaLearner):
         inner_lr: float = 0.01,
         inner_steps: int = 0,
         first_order: bool = False,
+        clip: float | None = None,
         chunk: int | None = None,
     ) -> None:
         super().__init__(likelihood)
@@ -94,6 +95,7 @@ class MetaNetworks(MetaLearner):
         self.inner_steps = check_count("inner_steps", inner_steps, least=0)
         self.first_order = first_order or choose != "soft"  # what compares or is one-hot stops gradients on purpose
         self.second_order = not first_order  #: of the steps
+        self.clip = clip if clip is None else check_positive("clip", clip)
         self.chunk = chunk if chunk is None else check_count("chunk", chunk)
 
     def adapt(self, support: Examples) -> TaskNetwork:
@@ -173,6 +175,7 @@ class MetaNetworks(MetaLearner):
             lr=self.inner_lr,
             steps=self.inner_steps,
             first_order=not self.second_order,
+            clip=self.clip,
         )
 
     def _losses(self, phi: Phi, examples: Examples) -> Tensor:

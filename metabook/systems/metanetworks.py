@@ -8,12 +8,13 @@ from torch import nn
 
 from metabook.likelihood import Classification, Likelihood
 from metabook.metanetworks import Hypernetwork, MetaNetworks
-from metabook.nn import CellNet, ClassEncoder, Conv4, NetworkGenerator, PairEncoder, Pixels, WeightGenerator
+from metabook.nn import ClassEncoder, Conv4, NetworkGenerator, PairEncoder, Pixels, WeightGenerator
 from metabook.nn.networks import MLP
-from metabook.systems.entry import Shape, System, inner_rate, network
+from metabook.systems.entry import Shape, System, cell, inner_rate, network
 
 #: numbers in a chunk: of a network for vectors, of one for images, of which the head alone is written
 CHUNK = (64, 256)
+CLIP = 10.0  #: of the inner gradient: squares of inputs of 5 make it very long
 
 
 def _encoder(x_shape: Shape, likelihood: Likelihood, *, hidden: int, code: int, width: int | None) -> nn.Module:
@@ -25,36 +26,24 @@ def _encoder(x_shape: Shape, likelihood: Likelihood, *, hidden: int, code: int, 
     return PairEncoder(body, features, likelihood, hidden=hidden, code=code, layers=2, described=True)
 
 
-def _cell(x_shape: Shape, outputs: int, operations: str, *, nodes: int, width: int | None) -> CellNet:
-    """A cell with the operations named, a list with commas, or all there are."""
-    usual = 8 if len(x_shape) == 3 else 20
-    return CellNet(
-        x_shape,
-        outputs,
-        operations=operations.split(",") if operations else None,
-        nodes=nodes,
-        width=usual if width is None else width,
-        side=x_shape[1] // 4 if len(x_shape) == 3 else 1,
-    )
-
-
 def _hypernetwork(
     x_shape: Shape,
     likelihood: Likelihood,
     *,
-    cell: str = "",
+    units: str = "",
     code: int = 32,
     hidden: int = 64,
     parts: int = 1,
     inner_lr: float | None = None,
     inner_steps: int = 0,
     first_order: bool = False,
+    clip: float | None = CLIP,
     layers: tuple[int, ...] | None = None,
     width: int | None = None,
     norm: str = "batch",
 ) -> Hypernetwork:
-    if cell:
-        net: nn.Module = _cell(x_shape, likelihood.size, cell, nodes=1, width=width)
+    if units:
+        net: nn.Module = cell(x_shape, likelihood.size, units, width=width)
     else:
         net = network(x_shape, likelihood.size, layers=layers, width=width, norm=norm)
     last = f"layers.{len(net.layers) - 1}." if isinstance(net, MLP) else "head."
@@ -74,6 +63,7 @@ def _hypernetwork(
         inner_lr=inner_rate(x_shape) if inner_lr is None else inner_lr,
         inner_steps=inner_steps,
         first_order=first_order,
+        clip=clip,
     )
 
 
@@ -97,9 +87,10 @@ def _metanetworks(
     inner_lr: float | None = None,
     inner_steps: int = 0,
     first_order: bool = False,
+    clip: float | None = CLIP,
     width: int | None = None,
 ) -> MetaNetworks:
-    net = _cell(x_shape, likelihood.size, operations, nodes=nodes, width=width)
+    net = cell(x_shape, likelihood.size, operations, nodes=nodes, width=width)
     writer = WeightGenerator(
         net,
         code,
@@ -127,6 +118,7 @@ def _metanetworks(
         inner_lr=inner_rate(x_shape) if inner_lr is None else inner_lr,
         inner_steps=inner_steps,
         first_order=first_order,
+        clip=clip,
     )
 
 
