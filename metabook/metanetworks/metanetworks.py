@@ -79,7 +79,8 @@ class MetaNetworks(MetaLearner):
         chunk: int | None = None,
     ) -> None:
         super().__init__(likelihood)
-        self.net = without_running_statistics(net)
+        without_running_statistics(net)
+        self.net = net
         self.encoder = without_running_statistics(encoder, "encoder")
         self.chooser, self.writer = chooser, writer
         self.choose = check_choice("choose", choose, WAYS)
@@ -142,7 +143,7 @@ class MetaNetworks(MetaLearner):
         if len(self.net.edges) == 1:  # all of them
             choices = Architecture(*(c.repeat(b, *[1] * (c.dim() - 1)) for c in self.net.every_choice()))
             weights = explored.log_prob(choices).exp()  # (1 - epsilon) stopgrad(p_o) + epsilon / O
-            corrected = 0.0
+            corrected = torch.zeros_like(weights)
         else:  # draws
             choices = explored.draw(self.draws)
             weights = torch.full_like(explored.log_prob(choices), 1 / self.draws)
