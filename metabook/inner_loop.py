@@ -52,6 +52,7 @@ def descend(
     lr: float | Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]],
     steps: int,
     first_order: bool = False,
+    clip: float | None = None,
 ) -> Phi:
     """``steps`` gradient steps of size ``lr`` for every task at once: name -> [B, *p].
 
@@ -62,18 +63,30 @@ def descend(
 
     Under ``torch.no_grad`` it still adapts, and returns weights with no graph. first_order: take the inner gradients as
     constants, so that no second derivatives reach theta (Finn et al. 2017, sec. 5.2), whatever the number of steps.
+    clip: the greatest length of a task's gradient; longer ones are shortened to it (``clipped``).
     """
     differentiable = torch.is_grad_enabled()
     for t in range(steps):
         if not differentiable:
             phi = {k: v.detach().requires_grad_() for k, v in phi.items()}
         grads = gradient(losses, phi, create_graph=differentiable and not first_order)
+        grads = grads if clip is None else clipped(grads, clip)
         rate = lr[t] if isinstance(lr, Sequence) else lr
         if isinstance(rate, Mapping):
             phi = {k: v - rate[k] * grads[k] for k, v in phi.items()}
         else:
             phi = {k: torch.add(v, grads[k], alpha=-rate) for k, v in phi.items()}
     return phi if differentiable else {k: v.detach() for k, v in phi.items()}
+
+
+def clipped(grads: Phi, limit: float) -> Phi:
+    """The gradient of each task, all tensors together, at most ``limit`` long: g min(1, limit / |g|), name -> [B, *p].
+
+    The factor is part of the graph, so that second derivatives are exact where it is active too.
+    """
+    squares = torch.stack([g.flatten(1).square().sum(1) for g in grads.values()]).sum(0)  # [B]
+    factor = limit * squares.clamp(min=limit**2).rsqrt()
+    return {name: g * factor.view(-1, *[1] * (g.dim() - 1)) for name, g in grads.items()}
 
 
 def without_running_statistics(net: nn.Module, name: str = "net") -> nn.Module:

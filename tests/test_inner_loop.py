@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from metabook.inner_loop import descend, gradient, start
+from metabook.inner_loop import clipped, descend, gradient, start
 
 CENTRE = torch.tensor([[1.0], [3.0]], dtype=torch.float64)  # B = 2 tasks, one weight each
 
@@ -131,3 +131,34 @@ def test_without_a_graph_and_steps_it_is_theta_as_a_constant():
     with torch.no_grad():
         phi = descend(losses, {"w": theta(5.0).expand(2, 1)}, lr=0.25, steps=0)
     assert phi["w"].tolist() == [[5.0], [5.0]] and not phi["w"].requires_grad
+
+
+def test_a_long_gradient_is_shortened_by_hand():
+    """Task 0: (3, 4) is 5 long, halved to 2.5; task 1: (0.3, 0.4) stays; task 2: 0 stays 0, with a finite slope."""
+    a = torch.tensor([[3.0], [0.3], [0.0]], dtype=torch.float64, requires_grad=True)
+    b = torch.tensor([[4.0], [0.4], [0.0]], dtype=torch.float64, requires_grad=True)
+    short = clipped({"a": a, "b": b}, 2.5)
+    assert short["a"].flatten().tolist() == pytest.approx([1.5, 0.3, 0])
+    assert short["b"].flatten().tolist() == pytest.approx([2, 0.4, 0])
+    grads = torch.autograd.grad(sum(v.sum() for v in short.values()), [a, b])
+    assert all(torch.isfinite(g).all() for g in grads)
+
+
+def test_a_clipped_step_by_hand_and_its_second_derivative():
+    """L = w^2 k, gradient 2 k w. With clip 1 every step from w = 3 has length 0.1, so two steps end at 2.8, whatever k.
+
+    Its derivative in w is 1, where an unclipped step has 1 - 0.2 k; gradcheck agrees where the limit is active.
+    """
+
+    def end(w, k):
+        steps = descend(lambda p: (k * p["w"].square()).sum(1), {"w": w}, lr=0.1, steps=2, clip=1.0)
+        return steps["w"]
+
+    w = torch.tensor([[3.0], [0.2]], dtype=torch.float64, requires_grad=True)
+    for k in (1.0, 5.0):
+        assert end(w, k)[0].item() == pytest.approx(2.8, abs=1e-12)
+        assert torch.autograd.grad(end(w, k)[0].sum(), w)[0][0].item() == pytest.approx(1, abs=1e-12)
+    assert end(w, 1.0)[1].item() == pytest.approx(0.2 * 0.8**2, abs=1e-12)
+    v = torch.tensor([[3.0, -2.0], [0.1, 0.2]], dtype=torch.float64, requires_grad=True)
+    k = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda w: end(w, k), v)

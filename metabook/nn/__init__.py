@@ -1,10 +1,13 @@
 """Backbones and layers that are safe to differentiate twice, for one task or many at once."""
 
 from metabook.nn.attention import MultiHead, RMSNorm, TransformerBlock
+from metabook.nn.cell import CellNet
+from metabook.nn.class_encoder import ClassEncoder
 from metabook.nn.deform import Deform, PairNet
 from metabook.nn.discriminator import Discriminator
 from metabook.nn.film import AppendContext, Chain, ContextFilm, Film, add_film, insert_film
 from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
+from metabook.nn.network_generator import NetworkGenerator
 from metabook.nn.networks import MLP, Conv4, Pixels
 from metabook.nn.pair_encoder import PairEncoder
 from metabook.nn.pair_means import PairMeans
@@ -16,6 +19,7 @@ from metabook.nn.task_encoder import TaskEncoder
 from metabook.nn.task_generator import TaskGenerator
 from metabook.nn.temporal import AttentionBlock, Causal, CausalChain, DenseBlock, tc_block
 from metabook.nn.waves import Waves
+from metabook.nn.weight_generator import WeightGenerator
 
 __all__ = [
     "MLP",
@@ -23,7 +27,9 @@ __all__ = [
     "AttentionBlock",
     "Causal",
     "CausalChain",
+    "CellNet",
     "Chain",
+    "ClassEncoder",
     "ContextFilm",
     "Conv2d",
     "Conv4",
@@ -38,6 +44,7 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "MultiHead",
+    "NetworkGenerator",
     "PairEncoder",
     "PairMeans",
     "PairNet",
@@ -52,6 +59,7 @@ __all__ = [
     "TaskGenerator",
     "TransformerBlock",
     "Waves",
+    "WeightGenerator",
     "add_film",
     "insert_film",
     "tc_block",

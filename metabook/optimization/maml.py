@@ -23,6 +23,7 @@ class MAML(MetaLearner):
 
     net: any module with parameters, from inputs to ``likelihood.size`` outputs.
     inner_lr, inner_steps: size and number of the inner gradient steps.
+    clip: the greatest length of a task's inner gradient; None, as in the paper, for any.
     how: how the network runs over tasks (see ``metabook.mapping.run``); chunk: how many tasks adapt together. Both are
         chosen by device and network when None, and neither changes the gradient.
 
@@ -37,6 +38,7 @@ class MAML(MetaLearner):
         inner_lr: float = 0.01,
         inner_steps: int = 1,
         first_order: bool = False,
+        clip: float | None = None,
         how: str | None = None,
         chunk: int | None = None,
     ) -> None:
@@ -46,6 +48,7 @@ class MAML(MetaLearner):
         self.inner_steps = check_count("inner_steps", inner_steps, least=0)
         self.first_order = first_order
         self.how = how
+        self.clip = clip if clip is None else check_positive("clip", clip)
         self.chunk = chunk if chunk is None else check_count("chunk", chunk)
 
     def adapt(self, support: Examples) -> Phi:
@@ -73,6 +76,7 @@ class MAML(MetaLearner):
             lr=self.inner_lr,
             steps=self.inner_steps,
             first_order=self.first_order,
+            clip=self.clip,
         )
 
     def _losses(self, phi: Phi, examples: Examples) -> Tensor:

@@ -12,6 +12,7 @@ from metabook.recipes import (
     image_completion,
     leo,
     memorisation,
+    metanetworks,
     metric_comparison,
     neural_processes,
     optimizers,
@@ -35,4 +36,5 @@ RECIPES: dict[str, Recipe] = {
     **neural_processes.RECIPES,
     **image_completion.RECIPES,
     **calibration.RECIPES,
+    **metanetworks.RECIPES,
 }

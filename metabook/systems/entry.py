@@ -12,7 +12,7 @@ from torch import nn
 from metabook.checks import check_choice, check_count
 from metabook.learner import MetaLearner
 from metabook.likelihood import Classification, Likelihood, Regression
-from metabook.nn import MLP, Conv4
+from metabook.nn import MLP, CellNet, Conv4
 from metabook.nn.networks import NORMS
 
 Shape = tuple[int, ...]
@@ -54,6 +54,22 @@ def network(
         return Conv4(x_shape[0], outputs, width=64 if width is None else width, size=min(x_shape[1:]), norm=norm)
     hidden = 40 if width is None else check_count("width", width)
     return MLP(math.prod(x_shape), 64 if outputs is None else outputs, hidden=(hidden, hidden))
+
+
+def cell(x_shape: Shape, outputs: int, operations: str, *, nodes: int = 1, width: int | None = None) -> CellNet:
+    """A cell with a head, of 20 features, or 8 channels on a quarter of the pixels a side.
+
+    operations: their names with commas between them, or "" for all there are; mixed in equal parts, or as a task says.
+    """
+    image = len(x_shape) == 3
+    return CellNet(
+        x_shape,
+        outputs,
+        operations=operations.split(",") if operations else None,
+        nodes=nodes,
+        width=(8 if image else 20) if width is None else width,
+        side=x_shape[1] // 4 if image else 1,
+    )
 
 
 def inner_rate(x_shape: Shape) -> float:

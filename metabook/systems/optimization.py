@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from metabook.likelihood import Likelihood
 from metabook.nn import MLP, Conv4
 from metabook.optimization import ANIL, MAML, MetaSGD, Reptile
 from metabook.systems import engine, objectives, optimizers, rules
-from metabook.systems.entry import Shape, System, inner_rate, network
+from metabook.systems.entry import Shape, System, cell, inner_rate, network
 
 
 def _maml(
@@ -16,13 +18,18 @@ def _maml(
     inner_lr: float | None = None,
     inner_steps: int = 1,
     first_order: bool = False,
+    clip: float | None = None,
     layers: tuple[int, ...] | None = None,
+    units: str = "",
     width: int | None = None,
     norm: str = "batch",
 ) -> MAML:
-    net = network(x_shape, likelihood.size, layers=layers, width=width, norm=norm)
+    if units:
+        net: nn.Module = cell(x_shape, likelihood.size, units, width=width)
+    else:
+        net = network(x_shape, likelihood.size, layers=layers, width=width, norm=norm)
     rate = inner_rate(x_shape) if inner_lr is None else inner_lr
-    return MAML(net, likelihood, inner_lr=rate, inner_steps=inner_steps, first_order=first_order)
+    return MAML(net, likelihood, inner_lr=rate, inner_steps=inner_steps, first_order=first_order, clip=clip)
 
 
 def _maml_first_order(

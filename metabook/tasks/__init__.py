@@ -7,12 +7,14 @@ from metabook.tasks.composed import Composed
 from metabook.tasks.distort import Distort
 from metabook.tasks.embedded import Embedded
 from metabook.tasks.function_families import FunctionFamilies
+from metabook.tasks.function_mixture import FunctionMixture
 from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.images import FewShot
 from metabook.tasks.linear import LinearRegression
 from metabook.tasks.mixed_curvature import MixedCurvature
 from metabook.tasks.mixture import Mixture
 from metabook.tasks.named_sinusoids import NamedSinusoids
+from metabook.tasks.permuted import Permuted
 from metabook.tasks.protocol import Tasks, score_predictions
 from metabook.tasks.quadratics import Quadratics
 from metabook.tasks.sinusoids import Sinusoids
@@ -24,6 +26,7 @@ __all__ = [
     "Embedded",
     "FewShot",
     "FunctionFamilies",
+    "FunctionMixture",
     "GaussianProcess",
     "ImageCompletion",
     "LinearRegression",
@@ -31,6 +34,7 @@ __all__ = [
     "Mixture",
     "NamedSinusoids",
     "OmniglotChallenge",
+    "Permuted",
     "Quadratics",
     "Sinusoids",
     "Tasks",

@@ -17,11 +17,13 @@ from metabook.tasks.characters import (
 from metabook.tasks.clusters import Clusters
 from metabook.tasks.completion import glyph_completion_tasks, omniglot_completion_tasks
 from metabook.tasks.function_families import FunctionFamilies
+from metabook.tasks.function_mixture import FunctionMixture
 from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.linear import LinearRegression
 from metabook.tasks.mixed_curvature import MixedCurvature
 from metabook.tasks.named_sinusoids import named_sinusoid_tasks
 from metabook.tasks.network_training import NetworkTraining
+from metabook.tasks.permuted import permuted_glyph_tasks
 from metabook.tasks.protocol import Tasks
 from metabook.tasks.quadratics import Quadratics
 from metabook.tasks.sinusoids import Sinusoids
@@ -59,6 +61,9 @@ TASKS: dict[str, TaskFamily] = {
     "function-families": TaskFamily(
         FunctionFamilies, "waves, lines, parabolas, kinks and steps: many modes (Vuorio et al. 2019)"
     ),
+    "function-mixture": TaskFamily(
+        FunctionMixture, "lines, parabolas, waves, hinges and steps: each calls for another unit"
+    ),
     "linear": TaskFamily(LinearRegression, "linear functions with noise; the Bayes optimum is known"),
     "mixed-curvature": TaskFamily(MixedCurvature, "linear functions, inputs in other units each; the optimum is known"),
     "quadratics": TaskFamily(Quadratics, "random quadratics to minimise (Andrychowicz et al. 2016)"),
@@ -66,6 +71,9 @@ TASKS: dict[str, TaskFamily] = {
     "clusters": TaskFamily(Clusters, "Gaussian clusters; the Bayes optimum is known"),
     "gp": TaskFamily(GaussianProcess, "draws from a Gaussian process; the posterior is known"),
     "glyphs": TaskFamily(glyph_tasks, "printed letters of many scripts, shipped with the package"),
+    "permuted-glyphs": TaskFamily(
+        permuted_glyph_tasks, "printed letters, half of the tasks with all pixels moved by one permutation"
+    ),
     "omniglot": TaskFamily(omniglot_tasks, "handwritten letters of many alphabets (Lake et al. 2015)"),
     "character-domains": TaskFamily(
         character_domain_tasks, "printed or handwritten letters, nobody says which; a mixture of two domains"

@@ -1,0 +1,198 @@
+"""MetaNetworks: read the support set, write an architecture, then the weights that belong to it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from metabook.checks import check_choice, check_count, check_positive, check_weight
+from metabook.episode import Episode, Examples
+from metabook.inner_loop import descend, start, without_running_statistics
+from metabook.latent import Gaussian
+from metabook.learner import MetaLearner
+from metabook.likelihood import Likelihood
+from metabook.mapping import Phi, per_chunk, run, run_per_chunk
+from metabook.nn import CellNet, NetworkGenerator, WeightGenerator
+from metabook.nn.architecture import Architecture
+from metabook.nn.weight_generator import add
+
+WAYS = ("decoupled", "straight-through", "soft")
+
+
+class TaskNetwork(NamedTuple):
+    """What a task is: its code, and the network written from it."""
+
+    code: Tensor  #: [B, Z], or [B, N, Z] with a code for each class
+    belief: Architecture  #: how probable each choice is
+    choice: Architecture  #: what the network uses, one-hot unless the learner mixes
+    weights: Phi  #: name -> [B, *p], after the steps
+    kl: Tensor  #: of the belief about the code, in nats, [B]
+
+
+class MetaNetworks(MetaLearner):
+    """MetaNetworks: write a network for each task, first its architecture, then its weights, then take steps.
+
+    The idea is known from descriptions alone; the parts are a variational encoder (Kingma and Welling 2014), choices as
+    in Liu, Simonyan, Yang (2019), arXiv:1806.09055, and the hypernetwork of Ha, Dai, Le (2017), arXiv:1609.09106.
+    State: code, belief, choice, weights and kl of each task (``TaskNetwork``).
+    Chapter: metanetworks.
+    Differs: nothing to differ from. How the choice is trained, ``choose``, is the open question. "decoupled" compares
+        the query losses of several choices, each with weights of its own: the weights learn from all of them, as
+        likely as they are (and any with probability ``exploration``), the choice from which was best (cross-entropy to
+        ``responsibilities``). "straight-through" and "soft" are one gradient end to end, through one-hot choices or
+        through a mixture of all; ``adapt`` uses what was trained. All but "soft" predict with a discrete network.
+
+    net: the cell network. encoder: any module from the support set to [B, 2 Z], mean and log standard deviation of the
+        code, or [B, N, 2 Z] for classes. chooser, writer: the generators of architecture and weights.
+    kl_weight: beta; with 0 the code is its mean. cost_weight: nats for each multiply-add of a prediction.
+    entropy_weight: on the entropy of the choices, in the end-to-end ways.
+    exploration: of "decoupled"; sharpness: how much of a better loss makes a choice responsible; draws: of choices,
+        where a cell has too many to compare them all.
+    inner_lr, inner_steps, first_order, clip, chunk: as in ``MAML``.
+
+    Raises TypeError or ValueError for an unknown way to choose, weights below 0, counts below 1, a rate that is not
+    above 0, an exploration above 1, and a layer that keeps running statistics.
+    """
+
+    def __init__(
+        self,
+        net: CellNet,
+        encoder: nn.Module,
+        chooser: NetworkGenerator,
+        writer: WeightGenerator,
+        likelihood: Likelihood,
+        *,
+        choose: str = "decoupled",
+        kl_weight: float = 1e-3,
+        cost_weight: float = 0.0,
+        entropy_weight: float = 0.0,
+        exploration: float = 0.1,
+        sharpness: float = 5.0,
+        draws: int = 4,
+        inner_lr: float = 0.01,
+        inner_steps: int = 0,
+        first_order: bool = False,
+        clip: float | None = None,
+        chunk: int | None = None,
+    ) -> None:
+        super().__init__(likelihood)
+        without_running_statistics(net)
+        self.net = net
+        self.encoder = without_running_statistics(encoder, "encoder")
+        self.chooser, self.writer = chooser, writer
+        self.choose = check_choice("choose", choose, WAYS)
+        self.kl_weight, self.cost_weight = (
+            check_weight("kl_weight", kl_weight),
+            check_weight("cost_weight", cost_weight),
+        )
+        self.entropy_weight, self.sharpness = check_weight("entropy_weight", entropy_weight), sharpness
+        if check_weight("exploration", exploration) > 1:
+            raise ValueError(f"exploration: {exploration} given; 0 to 1 is allowed")
+        self.exploration, self.draws = exploration, check_count("draws", draws)
+        self.inner_lr = check_positive("inner_lr", inner_lr)
+        self.inner_steps = check_count("inner_steps", inner_steps, least=0)
+        self.first_order = first_order or choose != "soft"  # what compares or is one-hot stops gradients on purpose
+        self.second_order = not first_order  #: of the steps
+        self.clip = clip if clip is None else check_positive("clip", clip)
+        self.chunk = chunk if chunk is None else check_count("chunk", chunk)
+
+    def adapt(self, support: Examples) -> TaskNetwork:
+        """The network of each task: the mean of its code, the most probable choices, the weights after the steps."""
+
+        def network(s: slice) -> TaskNetwork:
+            part = support.tasks(s)
+            belief = self.believe(part)
+            code = belief.mean
+            choices = self.chooser(code)
+            used = choices if self.choose == "soft" else choices.discrete()
+            return TaskNetwork(code, choices, used, self._weights(code, used, part), _kl(belief))
+
+        return per_chunk(network, self.net, support.x, self.chunk)
+
+    def predict(self, state: TaskNetwork, query_x: Tensor) -> Distribution:
+        """Each task's own network on its queries; batch shape [B, Q]."""
+        phi = {**state.weights, **state.choice._asdict()}
+        return self.likelihood.distribution(run_per_chunk(self.net, query_x, phi, chunk=self.chunk))
+
+    def meta_loss(self, batch: Episode) -> Tensor:
+        """Mean over tasks of query loss + beta KL + what trains the choice."""
+        losses = self._compared if self.choose == "decoupled" else self._end_to_end
+        # z ~ N(mu, sigma^2); the same noise for all tasks of a batch
+        like = self.believe(batch.support.tasks(slice(1))).mean
+        noise = torch.randn(like.shape[-1]).to(like) if self.kl_weight else like.new_zeros(like.shape[-1])
+
+        def of(s: slice) -> Tensor:
+            part = batch.tasks(s)
+            belief = self.believe(part.support)
+            return losses(part, belief.mean + belief.sd * noise) + self.kl_weight * _kl(belief)
+
+        return per_chunk(of, self.net, batch.support.x, self.chunk).mean()
+
+    def believe(self, support: Examples) -> Gaussian:
+        """q(z | support), the belief about the code of each task: mean and sd [B, Z], or [B, N, Z]."""
+        mean, log_sd = self.encoder(*support).chunk(2, -1)
+        return Gaussian(mean, log_sd.exp())
+
+    def _compared(self, batch: Episode, code: Tensor) -> Tensor:
+        """Several choices for every task, each with its own weights: [B]."""
+        belief, b = self.chooser(code), batch.batch_size
+        explored = Architecture(*(p.detach() for p in belief.explored(self.exploration)))
+        if len(self.net.edges) == 1:  # all of them
+            choices = Architecture(*(c.repeat(b, *[1] * (c.dim() - 1)) for c in self.net.every_choice()))
+            weights = explored.log_prob(choices).exp()  # (1 - epsilon) stopgrad(p_o) + epsilon / O
+            corrected = torch.zeros_like(weights)
+        else:  # draws
+            choices = explored.draw(self.draws)
+            weights = torch.full_like(explored.log_prob(choices), 1 / self.draws)
+            corrected = explored.log_prob(choices)
+        k = weights.shape[1]
+        many = Episode(*(Examples(*(t.repeat_interleave(k, 0) for t in part)) for part in batch))
+        fits = self._fit(many, code.repeat_interleave(k, 0), choices).unflatten(0, (b, k))
+        costs = self.cost_weight * self.net.cost(choices).unflatten(0, (b, k))
+        r = responsibilities(fits.detach(), costs + corrected, self.sharpness)
+        # sum over o of w_o L_o  -  sum over o of r_o log p_o
+        return (weights * fits).sum(1) - (r * belief.log_prob(choices)).sum(1)
+
+    def _end_to_end(self, batch: Episode, code: Tensor) -> Tensor:
+        """One choice or mixture for every task, through which the gradient goes: [B]."""
+        belief = self.chooser(code)
+        used = belief if self.choose == "soft" else belief.straight_through()
+        regulariser = self.cost_weight * self.net.cost(used) + self.entropy_weight * belief.entropy()
+        return self._fit(batch, code, used) + regulariser
+
+    def _fit(self, batch: Episode, code: Tensor, choice: Architecture) -> Tensor:
+        weights = self._weights(code, choice, batch.support)
+        return self._losses({**weights, **choice._asdict()}, batch.query)
+
+    def _weights(self, code: Tensor, choice: Architecture, support: Examples) -> Phi:
+        # phi_0 = theta + g(z, alpha);  phi_{t+1} = phi_t - lr * grad L(phi_t), alpha fixed
+        written = self.writer(code, choice.operations * choice.inputs.unsqueeze(2))
+        return descend(
+            lambda phi: self._losses({**phi, **choice._asdict()}, support),
+            add(start(self.net, len(support.x)), written),
+            lr=self.inner_lr,
+            steps=self.inner_steps,
+            first_order=not self.second_order,
+            clip=self.clip,
+        )
+
+    def _losses(self, phi: Phi, examples: Examples) -> Tensor:
+        return self.likelihood.loss(run(self.net, examples.x, phi), examples.y)
+
+
+def responsibilities(fits: Tensor, costs: Tensor | float, sharpness: float) -> Tensor:
+    """How responsible each of K choices is for its task, [B, K]; they sum to 1.
+
+    fits: query losses, [B, K]. costs: subtracted in nats. A loss c times another is c^sharpness less responsible;
+    losses well below 0.01 count as equal.
+    """
+    return (-sharpness * (fits + 0.01).log() - costs).softmax(1)
+
+
+def _kl(belief: Gaussian) -> Tensor:
+    """KL to a standard normal in nats, [B], summed over classes where each has a code."""
+    prior = Gaussian(torch.zeros_like(belief.mean), torch.ones_like(belief.sd))
+    return belief.kl(prior).flatten(1).sum(1) if belief.mean.dim() == 3 else belief.kl(prior)

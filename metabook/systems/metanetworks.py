@@ -1,0 +1,132 @@
+"""The systems that write networks: weights, or weights and architecture."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from metabook.likelihood import Classification, Likelihood
+from metabook.metanetworks import Hypernetwork, MetaNetworks
+from metabook.nn import ClassEncoder, Conv4, NetworkGenerator, PairEncoder, Pixels, WeightGenerator
+from metabook.nn.networks import MLP
+from metabook.systems.entry import Shape, System, cell, inner_rate, network
+
+#: numbers in a chunk: of a network for vectors, of one for images, of which the head alone is written
+CHUNK = (64, 256)
+CLIP = 10.0  #: of the inner gradient: squares of inputs of 5 make it very long
+
+
+def _encoder(x_shape: Shape, likelihood: Likelihood, *, hidden: int, code: int, width: int | None) -> nn.Module:
+    """One code of the task, or one of each of its classes."""
+    body = network(x_shape, None, width=width, norm="group") if len(x_shape) == 3 else Pixels()
+    features = body.size_out if isinstance(body, Conv4) else math.prod(x_shape)
+    if isinstance(likelihood, Classification):
+        return ClassEncoder(body, features, likelihood, hidden=hidden, code=code)
+    return PairEncoder(body, features, likelihood, hidden=hidden, code=code, layers=2, described=True)
+
+
+def _hypernetwork(
+    x_shape: Shape,
+    likelihood: Likelihood,
+    *,
+    units: str = "",
+    code: int = 32,
+    hidden: int = 64,
+    parts: int = 1,
+    inner_lr: float | None = None,
+    inner_steps: int = 0,
+    first_order: bool = False,
+    clip: float | None = CLIP,
+    layers: tuple[int, ...] | None = None,
+    width: int | None = None,
+    norm: str = "batch",
+) -> Hypernetwork:
+    if units:
+        net: nn.Module = cell(x_shape, likelihood.size, units, width=width)
+    else:
+        net = network(x_shape, likelihood.size, layers=layers, width=width, norm=norm)
+    last = f"layers.{len(net.layers) - 1}." if isinstance(net, MLP) else "head."
+    return Hypernetwork(
+        net,
+        _encoder(x_shape, likelihood, hidden=hidden, code=code, width=width),
+        WeightGenerator(
+            net,
+            code,
+            only=last if len(x_shape) == 3 else "",
+            head=last if isinstance(likelihood, Classification) else None,
+            parts=parts,
+            hidden=hidden,
+            chunk=CHUNK[len(x_shape) == 3],
+        ),
+        likelihood,
+        inner_lr=inner_rate(x_shape) if inner_lr is None else inner_lr,
+        inner_steps=inner_steps,
+        first_order=first_order,
+        clip=clip,
+    )
+
+
+def _metanetworks(
+    x_shape: Shape,
+    likelihood: Likelihood,
+    *,
+    operations: str = "",
+    nodes: int = 1,
+    choose: str = "decoupled",
+    code: int = 32,
+    hidden: int = 64,
+    parts: int = 4,
+    temperature: float = 1.0,
+    kl_weight: float = 1e-3,
+    cost_weight: float = 0.0,
+    entropy_weight: float = 0.0,
+    exploration: float = 0.1,
+    sharpness: float = 5.0,
+    draws: int = 4,
+    inner_lr: float | None = None,
+    inner_steps: int = 0,
+    first_order: bool = False,
+    clip: float | None = CLIP,
+    width: int | None = None,
+) -> MetaNetworks:
+    net = cell(x_shape, likelihood.size, operations, nodes=nodes, width=width)
+    writer = WeightGenerator(
+        net,
+        code,
+        only="head." if len(x_shape) == 3 else "",
+        head="head." if isinstance(likelihood, Classification) else None,
+        edges=net.edge_names(),
+        operations=len(net.choices),
+        parts=parts,
+        hidden=hidden,
+        chunk=CHUNK[len(x_shape) == 3],
+    )
+    return MetaNetworks(
+        net,
+        _encoder(x_shape, likelihood, hidden=hidden, code=2 * code, width=width),
+        NetworkGenerator(net, code, hidden=hidden, temperature=temperature),
+        writer,
+        likelihood,
+        choose=choose,
+        kl_weight=kl_weight,
+        cost_weight=cost_weight,
+        entropy_weight=entropy_weight,
+        exploration=exploration,
+        sharpness=sharpness,
+        draws=draws,
+        inner_lr=inner_rate(x_shape) if inner_lr is None else inner_lr,
+        inner_steps=inner_steps,
+        first_order=first_order,
+        clip=clip,
+    )
+
+
+SYSTEMS: dict[str, System] = {
+    "hypernetwork": System(
+        _hypernetwork, "metanetworks", "ha2017hypernetworks", "one network reads the task and writes another's weights"
+    ),
+    "metanetworks": System(
+        _metanetworks, "metanetworks", "liu2019darts", "for each task an architecture is written, then its weights"
+    ),
+}
