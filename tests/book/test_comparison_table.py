@@ -232,6 +232,7 @@ def test_what_the_book_says_of_task_codes():
     errors = {key: sum(scores["mse"]) for key, scores in by_place("task-codes").items()}
     for place in ("two", "three", "five"):
         assert errors[place, "modulated-maml"] < errors[place, "maml"] / 2
+        assert errors[place, "modulated-maml"] < errors[place, "cavia"] < errors[place, "maml"]
         others = [e for (where, system), e in errors.items() if where == place and system != "optimum"]
         assert min(others) > 1.3 * errors[place, "optimum"]
 

@@ -29,7 +29,7 @@ INSIDE |= {
     "systems",
 }
 INSIDE |= {"functions", "timer"}
-INSIDE |= {"estimator_input", "pretrain"}
+INSIDE |= {"estimator_input", "pretrain", "subnormal"}
 
 
 def test_every_module_is_on_the_page() -> None:
