@@ -11,7 +11,7 @@ import torch
 from metabook import embeddings
 from metabook.device import make_generator
 from metabook.learner import MetaLearner
-from metabook.systems import baselines, generative, metric, optimization, references
+from metabook.systems import baselines, generative, metanetworks, metric, optimization, references
 from metabook.systems.entry import System
 from metabook.tasks import families
 from metabook.tasks.families import TaskFamily
@@ -21,6 +21,7 @@ SYSTEMS: dict[str, System] = {
     **optimization.SYSTEMS,
     **metric.SYSTEMS,
     **generative.SYSTEMS,
+    **metanetworks.SYSTEMS,
     **baselines.SYSTEMS,
 }
 #: What stands beside the systems in a table of results and is none of them: exact optima, generators of drawings

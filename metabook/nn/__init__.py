@@ -1,6 +1,7 @@
 """Backbones and layers that are safe to differentiate twice, for one task or many at once."""
 
 from metabook.nn.attention import MultiHead, RMSNorm, TransformerBlock
+from metabook.nn.augmented import Augmented, AugmentedNet
 from metabook.nn.deform import Deform, PairNet
 from metabook.nn.discriminator import Discriminator
 from metabook.nn.film import AppendContext, Chain, ContextFilm, Film, add_film, insert_film
@@ -15,11 +16,14 @@ from metabook.nn.strided import RunningNorm, Strided
 from metabook.nn.task_encoder import TaskEncoder
 from metabook.nn.task_generator import TaskGenerator
 from metabook.nn.temporal import AttentionBlock, Causal, CausalChain, DenseBlock, tc_block
+from metabook.nn.weight_writers import GradientMLP, GradientSummary
 
 __all__ = [
     "MLP",
     "AppendContext",
     "AttentionBlock",
+    "Augmented",
+    "AugmentedNet",
     "Causal",
     "CausalChain",
     "Chain",
@@ -31,6 +35,8 @@ __all__ = [
     "Discriminator",
     "FeatureMaps",
     "Film",
+    "GradientMLP",
+    "GradientSummary",
     "GridNet",
     "GroupNorm",
     "LatentEncoder",
