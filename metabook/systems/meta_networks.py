@@ -34,7 +34,7 @@ def _meta_networks(
     width: int | None = None,
     norm: str = "group",
 ) -> MetaNet:
-    """base: the body of the base learner: that of the representation, one of its own, or one dense layer of its own.
+    """base: the body of the base learner: that of the representation, one of its own, or an MLP of its own.
 
     fixed_base: its slow weights stay as drawn. max_way: outputs, for tasks of more classes than those of training.
     features: units of the augmented layers, 64 for images and 16 for vectors.
@@ -68,9 +68,9 @@ def _meta_networks(
 
 
 def _body(x_shape: Shape, features: int, width: int | None, norm: str, *, dense: bool = False) -> nn.Module:
-    """The usual network to features; of vectors, and with one dense layer, there are ``features`` of them."""
+    """The usual network to features; of vectors, and of dense layers, there are ``features`` of them."""
     if dense:
-        return nn.Sequential(network(x_shape, features, layers=()), nn.ReLU())
+        return network(x_shape, features, layers=(features,))
     return network(x_shape, None if len(x_shape) == 3 else features, width=width, norm=norm)
 
 

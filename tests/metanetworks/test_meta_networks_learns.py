@@ -1,6 +1,7 @@
 """Meta Networks against the Bayes classifier of clusters, and what is left without fast weights."""
 
 import pytest
+import torch
 
 from metabook.baselines import BayesClusters
 from metabook.evaluation import evaluate
@@ -34,3 +35,19 @@ def test_it_comes_near_the_bayes_classifier():
 def test_without_fast_weights_it_guesses():
     score = trained(fast=False)
     assert score.mean == pytest.approx(1 / WAY, abs=score.interval + 0.01)
+
+
+@pytest.mark.parametrize("base", ["own", "mlp"])
+def test_a_fixed_base_learner_is_not_trained_and_the_rest_is(base):
+    learner = build("meta-networks", TASKS, base=base, fixed_base=True, seed=0)
+    before = {k: v.clone() for k, v in learner.state_dict().items()}
+    train(learner, TASKS, steps=2, batch=2, seed=0, device="cpu", progress="none")
+    moved = {k for k, v in learner.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == {k for k in before if not k.startswith("base.") and k != "codes"}
+
+
+def test_what_the_representation_learns_is_not_fixed():
+    with pytest.raises(ValueError, match="base: shared given with fixed_base=True"):
+        build("meta-networks", TASKS, fixed_base=True)
+    with pytest.raises(ValueError, match="base: shred given|base: 'shred' given"):
+        build("meta-networks", TASKS, base="shred")
