@@ -49,5 +49,5 @@ def test_a_fixed_base_learner_is_not_trained_and_the_rest_is(base):
 def test_what_the_representation_learns_is_not_fixed():
     with pytest.raises(ValueError, match="base: shared given with fixed_base=True"):
         build("meta-networks", TASKS, fixed_base=True)
-    with pytest.raises(ValueError, match="base: shred given|base: 'shred' given"):
+    with pytest.raises(ValueError, match="base: 'shred' given"):
         build("meta-networks", TASKS, base="shred")
