@@ -11,13 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution
 
-from metabook.checks import check_choice, check_weight
+from metabook.checks import check_choice
 from metabook.episode import Episode, Examples
 from metabook.learner import MetaLearner
 from metabook.likelihood import Classification
 from metabook.mapping import run
-from metabook.nn import AugmentedNet, GradientMLP, GradientSummary
-from metabook.nn.distances import cosine
+from metabook.nn import AugmentedNet, GradientMLP, GradientSummary, MemoryRead
 
 LOSSES = ("cross-entropy", "contrastive")
 
@@ -85,7 +84,7 @@ class MetaNet(MetaLearner):
         self.to_base_weights = GradientSummary("lstm" if task_weights else "none", reads=reads, hidden=hidden)
         self.loss = check_choice("loss", loss, LOSSES)
         self.fast, self.slow, self.task_weights = fast, slow, task_weights
-        self.scale = check_weight("scale", scale)
+        self.read = MemoryRead(scale=scale)
         self.first_order = first_order
         self.ordered = summary == "lstm" or task_weights
 
@@ -109,16 +108,11 @@ class MetaNet(MetaLearner):
         logits = self._logits(self.adapt(batch.support), batch.query.x)
         return self.likelihood.loss(logits, batch.query.y).mean()
 
-    def attention(self, state: FastWeights, keys: Tensor) -> Tensor:
-        """How much a query reads of each slot, [B, Q, S], from its representation [B, Q, D]."""
-        # a = softmax(cos(R, r))
-        return (self.scale * cosine(keys, state.keys)).softmax(-1)
-
     def _logits(self, state: FastWeights, x: Tensor) -> Tensor:
         u, b = self._features(x)
         r = self.representation(u, state.embedding)
-        # W* = a^T M
-        read = self.attention(state, r) @ state.memory  # [B, Q, P]
+        # W* = softmax(cos(R, r))^T M
+        read = self.read(r, state.keys, state.memory)  # [B, Q, P]
         weights = [*((read,) if self.fast else ()), *((state.task,) if self.task_weights else ())]
         return self.base(b, *weights, slow=self.slow)[..., : self.likelihood.size]
 

@@ -6,6 +6,7 @@ from metabook.nn.deform import Deform, PairNet
 from metabook.nn.discriminator import Discriminator
 from metabook.nn.film import AppendContext, Chain, ContextFilm, Film, add_film, insert_film
 from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
+from metabook.nn.memory_read import MemoryRead
 from metabook.nn.networks import MLP, Conv4, Pixels
 from metabook.nn.pair_encoder import PairEncoder
 from metabook.nn.pair_means import PairMeans
@@ -42,6 +43,7 @@ __all__ = [
     "LatentEncoder",
     "Linear",
     "MaxPool2d",
+    "MemoryRead",
     "MultiHead",
     "PairEncoder",
     "PairMeans",

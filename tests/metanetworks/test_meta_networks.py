@@ -166,7 +166,7 @@ def reference(m, episode):
         for e, c in zip(query_x, query_y, strict=True):
             r = represent(e)
             cosines = torch.stack([unit(k) @ unit(r) for k in keys])
-            a = torch.softmax(m.scale * cosines, 0)
+            a = torch.softmax(m.read.scale * cosines, 0)
             weights = [own(m.base)] if m.slow else []
             if m.fast:
                 weights.append(cut(m.base, sum(ai * w for ai, w in zip(a, memory, strict=True))))
@@ -268,7 +268,7 @@ def test_with_scale_0_all_slots_are_read_alike_and_with_a_large_one_the_nearest_
     learner, episode = build(scale=scale), draw()
     state = learner.adapt(episode.support)
     r = learner.representation(learner.representation.body(episode.query.x), state.embedding)
-    a = learner.attention(state, r)
+    a = learner.read.attention(r, state.keys)
     nearest = F.cosine_similarity(r.unsqueeze(2), state.keys.unsqueeze(1), dim=-1).argmax(-1)
     right = torch.full_like(a, 1 / WAY) if scale == 0 else F.one_hot(nearest, WAY).to(a.dtype)
     close(a, right, 1e-6)
