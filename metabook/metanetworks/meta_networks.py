@@ -53,6 +53,8 @@ class MetaNet(MetaLearner):
     Raises ValueError for another likelihood, too few outputs, unknown names, and neither fast nor slow weights.
     """
 
+    codes: Tensor  #: of the softmax after the representation, [outputs of the base learner, D]
+
     def __init__(
         self,
         representation: AugmentedNet,
@@ -78,7 +80,7 @@ class MetaNet(MetaLearner):
         if not (fast or slow):
             raise ValueError("fast, slow: False and False given; the base learner needs weights of one kind")
         self.representation, self.base = representation, base
-        self.register_buffer("codes", torch.randn(rows, d) / math.sqrt(d))  # the softmax after U
+        self.register_buffer("codes", torch.randn(rows, d) / math.sqrt(d))
         self.to_task_weights = GradientSummary(summary, reads=reads, hidden=hidden)  # D, with weights G
         self.to_fast_weights = GradientMLP(hidden=hidden)  # M, with weights Z
         self.to_base_weights = GradientSummary("lstm" if task_weights else "none", reads=reads, hidden=hidden)

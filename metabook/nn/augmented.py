@@ -112,6 +112,7 @@ class AugmentedNet(nn.Module):
         x, columns, probes = features, [], []
         with torch.enable_grad():
             for n, layer in enumerate(self.layers):
+                assert isinstance(layer, Augmented)
                 columns.append(layer.columns(x))
                 z = product(columns[-1], layer.weight)
                 probes.append(torch.zeros_like(z, requires_grad=True))  # its gradient is that of z
