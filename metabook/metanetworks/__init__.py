@@ -1,6 +1,7 @@
-"""Networks that write networks: weights, or weights and architecture, written for each task."""
+"""Networks that write networks: weights, or weights and architecture, from a task's examples or its gradients."""
 
 from metabook.metanetworks.hypernetwork import Hypernetwork, Written
+from metabook.metanetworks.meta_networks import FastWeights, MetaNet
 from metabook.metanetworks.metanetworks import MetaNetworks, TaskNetwork, responsibilities
 
-__all__ = ["Hypernetwork", "MetaNetworks", "TaskNetwork", "Written", "responsibilities"]
+__all__ = ["FastWeights", "Hypernetwork", "MetaNet", "MetaNetworks", "TaskNetwork", "Written", "responsibilities"]

@@ -1,12 +1,14 @@
 """Backbones and layers that are safe to differentiate twice, for one task or many at once."""
 
 from metabook.nn.attention import MultiHead, RMSNorm, TransformerBlock
+from metabook.nn.augmented import Augmented, AugmentedNet
 from metabook.nn.cell import CellNet
 from metabook.nn.class_encoder import ClassEncoder
 from metabook.nn.deform import Deform, PairNet
 from metabook.nn.discriminator import Discriminator
 from metabook.nn.film import AppendContext, Chain, ContextFilm, Film, add_film, insert_film
 from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
+from metabook.nn.memory_read import MemoryRead
 from metabook.nn.network_generator import NetworkGenerator
 from metabook.nn.networks import MLP, Conv4, Pixels
 from metabook.nn.pair_encoder import PairEncoder
@@ -20,11 +22,14 @@ from metabook.nn.task_generator import TaskGenerator
 from metabook.nn.temporal import AttentionBlock, Causal, CausalChain, DenseBlock, tc_block
 from metabook.nn.waves import Waves
 from metabook.nn.weight_generator import WeightGenerator
+from metabook.nn.weight_writers import GradientMLP, GradientSummary
 
 __all__ = [
     "MLP",
     "AppendContext",
     "AttentionBlock",
+    "Augmented",
+    "AugmentedNet",
     "Causal",
     "CausalChain",
     "CellNet",
@@ -38,11 +43,14 @@ __all__ = [
     "Discriminator",
     "FeatureMaps",
     "Film",
+    "GradientMLP",
+    "GradientSummary",
     "GridNet",
     "GroupNorm",
     "LatentEncoder",
     "Linear",
     "MaxPool2d",
+    "MemoryRead",
     "MultiHead",
     "NetworkGenerator",
     "PairEncoder",

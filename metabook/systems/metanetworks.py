@@ -10,6 +10,7 @@ from metabook.likelihood import Classification, Likelihood
 from metabook.metanetworks import Hypernetwork, MetaNetworks
 from metabook.nn import ClassEncoder, Conv4, NetworkGenerator, PairEncoder, Pixels, WeightGenerator
 from metabook.nn.networks import MLP
+from metabook.systems import meta_networks
 from metabook.systems.entry import Shape, System, cell, inner_rate, network
 
 #: numbers in a chunk: of a network for vectors, of one for images, of which the head alone is written
@@ -123,6 +124,7 @@ def _metanetworks(
 
 
 SYSTEMS: dict[str, System] = {
+    **meta_networks.SYSTEMS,
     "hypernetwork": System(
         _hypernetwork, "metanetworks", "ha2017hypernetworks", "one network reads the task and writes another's weights"
     ),

@@ -1,0 +1,102 @@
+"""Meta Networks: whole, without each of its parts, on other numbers of classes than trained for, and on fixed weights.
+
+``python -m metabook.record meta-networks meta-networks-ways --jobs 2`` makes both tables; a stopped one goes on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from metabook.recipe import Measurement, Options, Published, Recipe
+
+SEEDS = (0, 1, 2)
+SYSTEM = "meta-networks"
+NETWORK: Options = {"width": 32}
+OMNIGLOT: Options = {"split": "small1", "held_out": "small2", "framed": True}
+HARDER: Options = {"flips": True, "distort": True}  #: of Omniglot's training drawings, of which there are few
+ADAM: Options = {"batch": 4, "lr": 3e-3, "schedule": "cosine"}
+TEST = Measurement("5-way 1-shot", {"queries": 5}, episodes=1000, batch=20)
+WAYS = (5, 10, 15, 20)
+MOST = max(WAYS)
+
+
+class Row(NamedTuple):
+    """One learner of the table on printed letters."""
+
+    title: str
+    options: Options = {}
+    steps: int = 600
+    system: str = SYSTEM
+
+
+ROWS = {
+    "whole": Row("Meta Networks", steps=1200),
+    "no-fast-weights": Row("without fast weights in the base learner", {"fast": False}),
+    "no-slow-weights": Row("without slow weights in the base learner", {"slow": False}),
+    "no-task-weights": Row("without fast weights in the representation (MetaNet-)", {"summary": "none"}),
+    "mean": Row("the mean of the gradients in place of the LSTM", {"summary": "mean"}),
+    "more-task-weights": Row("with task weights in the base learner too (MetaNet+)", {"task_weights": True}),
+    "short": Row("Meta Networks, trained as shortly as the rows without a part"),
+    "own-base": Row("a base learner with a body of its own", {"base": "own"}),
+    "fixed-convolutions": Row("a base learner of fixed random convolutions", {"base": "own", "fixed_base": True}),
+    "fixed-dense": Row("a base learner of fixed random dense layers", {"base": "mlp", "fixed_base": True}),
+    "prototypical": Row("The prototypical network of the same size", {"norm": "group"}, system="prototypical"),
+}
+
+
+def _glyphs(row: Row) -> Recipe:
+    title = row.title if row.title[0].isupper() else f"Meta Networks, {row.title}"
+    return Recipe(
+        f"{title}, on printed letters",
+        row.system,
+        "glyphs",
+        (TEST,),
+        training=({**ADAM, "steps": row.steps},),
+        options=NETWORK | row.options,
+        train_options={"queries": 3},
+        seeds=SEEDS,
+    )
+
+
+PUBLISHED = Published(
+    "Meta Networks",
+    "98.95 % (5-way), 97.0 % (20-way)",
+    "Munkhdalai and Yu 2017, quoted second-hand",
+    "1,200 training characters of all 50 alphabets in four rotations; test classes of any alphabets together",
+)
+
+_OMNIGLOT = Recipe(
+    "Meta Networks on three alphabets of Omniglot's small2, trained on small1",
+    SYSTEM,
+    "omniglot",
+    (TEST,),
+    training=({**ADAM, "steps": 2000},),
+    options=NETWORK,
+    task_options=OMNIGLOT,
+    train_options={"queries": 3, **HARDER},
+    seeds=SEEDS,
+    published=(PUBLISHED,),
+)
+
+
+def _ways(n: int) -> Recipe:
+    """Trained on N ways, 60 images and more in a step whatever N is, and tested on others."""
+    return Recipe(
+        f"Meta Networks trained on {n}-way tasks of Omniglot's small1",
+        SYSTEM,
+        "omniglot",
+        tuple(
+            Measurement(f"{k}-way 1-shot", {"way": k, "queries": 5}, episodes=2000 // k, batch=40 // k) for k in WAYS
+        ),
+        training=({**ADAM, "batch": max(1, 20 // n), "steps": 1200},),
+        options={**NETWORK, "max_way": MOST},
+        task_options=OMNIGLOT,
+        train_options={"way": n, "queries": 3, **HARDER},
+    )
+
+
+RECIPES: dict[str, Recipe] = {
+    **{f"meta-networks/glyphs-{name}": _glyphs(row) for name, row in ROWS.items()},
+    "meta-networks/omniglot-whole": _OMNIGLOT,
+    **{f"meta-networks-ways/omniglot-{n}-way": _ways(n) for n in WAYS},
+}

@@ -1,0 +1,91 @@
+"""Meta Networks, and its base learners, as a system."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from metabook.checks import check_choice, check_count
+from metabook.likelihood import Classification
+from metabook.mapping import run
+from metabook.metanetworks import MetaNet
+from metabook.nn import AugmentedNet
+from metabook.systems.entry import Shape, System, network
+
+BASES = ("shared", "own", "mlp")
+
+
+def _meta_networks(
+    x_shape: Shape,
+    likelihood: Classification,
+    *,
+    base: str = "shared",
+    fixed_base: bool = False,
+    max_way: int | None = None,
+    summary: str = "lstm",
+    reads: int = 5,
+    loss: str = "cross-entropy",
+    fast: bool = True,
+    slow: bool = True,
+    task_weights: bool = False,
+    scale: float = 1.0,
+    first_order: bool = True,
+    features: int | None = None,
+    width: int | None = None,
+    norm: str = "group",
+) -> MetaNet:
+    """base: the body of the base learner: that of the representation, one of its own, or an MLP of its own.
+
+    fixed_base: its slow weights stay as drawn. max_way: outputs, for tasks of more classes than those of training.
+    features: units of the augmented layers, 64 for images and 16 for vectors.
+    """
+    check_choice("base", base, BASES)
+    if fixed_base and base == "shared":
+        raise ValueError(
+            "base: shared given with fixed_base=True; what the representation learns is not fixed: own, mlp"
+        )
+    n = likelihood.size
+    d = (64 if len(x_shape) == 3 else 16) if features is None else check_count("features", features)
+    body = _body(x_shape, d, width, norm)
+    other = body if base == "shared" else _body(x_shape, d, width, norm, dense=base == "mlp")
+    inputs = [_outputs(net, x_shape) for net in (body, other)]
+    learner = AugmentedNet(other, (inputs[1], d, n if max_way is None else check_count("max_way", max_way, least=n)))
+    if fixed_base:
+        learner.requires_grad_(False)
+    return MetaNet(
+        AugmentedNet(body, (inputs[0], d)),
+        learner,
+        likelihood,
+        summary=summary,
+        reads=reads,
+        loss=loss,
+        fast=fast,
+        slow=slow,
+        task_weights=task_weights,
+        scale=scale,
+        first_order=first_order,
+    )
+
+
+def _body(x_shape: Shape, features: int, width: int | None, norm: str, *, dense: bool = False) -> nn.Module:
+    """The usual network to features; of vectors, and of dense layers, there are ``features`` of them."""
+    if dense:
+        return network(x_shape, features, layers=(features,))
+    return network(x_shape, None if len(x_shape) == 3 else features, width=width, norm=norm)
+
+
+def _outputs(body: nn.Module, x_shape: Shape) -> int:
+    with torch.no_grad():
+        return run(body, torch.zeros(1, 2, *x_shape)).shape[-1]  # what two blank examples become
+
+
+SYSTEMS: dict[str, System] = {
+    "meta-networks": System(
+        _meta_networks,
+        "metanetworks",
+        "munkhdalai2017meta",
+        "gradients on the support examples become fast weights, which queries read by likeness",
+        (Classification,),
+        steps=(2_000, 1_500),
+    ),
+}
