@@ -359,10 +359,11 @@ def test_what_the_book_says_of_neural_processes():
     for row in (told, exact, score["fitted"], networks.pop("conv-cnp")):
         assert abs(row["shift"]) <= 0.01 and abs(row["coverage, inputs 2 to 6"] - row[inside]) < 0.01
     assert all(row["shift"] < -0.5 for row in networks.values())
-    assert max(networks[name]["coverage, inputs 2 to 6"] for name in ("cnp", "transformer-np")) < 0.86
-    for name in ("attentive-cnp", "neural-process", "attentive-neural-process"):
-        assert networks[name]["coverage, inputs 2 to 6"] > networks[name][inside] - 0.01
-    assert networks["attentive-cnp"]["log-likelihood, inputs 2 to 6"] < -1.42
+    for name in ("neural-process", "attentive-neural-process"):
+        assert networks[name]["coverage, inputs 2 to 6"] < networks[name][inside] - 0.1
+    for name in ("attentive-cnp", "transformer-np"):
+        assert abs(networks[name]["coverage, inputs 2 to 6"] - networks[name][inside]) < 0.05
+        assert abs(networks[name]["log-likelihood, inputs 2 to 6"] + 1.42) < 0.2
     for name in ("cnp", "conv-cnp", "attentive-cnp", "transformer-np"):
         assert abs(score[name]["joint log-likelihood"] - score[name]["log-likelihood"]) < 1e-4
     for name in ("fitted", "conv-cnp", "attentive-cnp", "transformer-np"):
