@@ -15,7 +15,7 @@ NETWORK: Options = {"width": 32}
 OMNIGLOT: Options = {"split": "small1", "held_out": "small2", "framed": True}
 HARDER: Options = {"flips": True, "distort": True}  #: of Omniglot's training drawings, of which there are few
 ADAM: Options = {"batch": 4, "lr": 3e-3, "schedule": "cosine"}
-TEST = Measurement("5-way 1-shot", {"queries": 5}, episodes=1000, batch=20)
+TEST = Measurement("5-way 1-shot", {"queries": 5}, episodes=600, batch=20)
 WAYS = (5, 10, 15, 20)
 MOST = max(WAYS)
 
@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
     title: str
     options: Options = {}
-    steps: int = 600
+    steps: int = 400
     system: str = SYSTEM
 
 
@@ -88,7 +88,7 @@ def _ways(n: int) -> Recipe:
         tuple(
             Measurement(f"{k}-way 1-shot", {"way": k, "queries": 5}, episodes=2000 // k, batch=40 // k) for k in WAYS
         ),
-        training=({**ADAM, "batch": max(1, 20 // n), "steps": 1200},),
+        training=({**ADAM, "batch": max(1, 20 // n), "steps": 800},),
         options={**NETWORK, "max_way": MOST},
         task_options=OMNIGLOT,
         train_options={"way": n, "queries": 3, **HARDER},
