@@ -72,7 +72,7 @@ class AugmentedNet(nn.Module):
     body: any module from inputs to features [B, S, F], or to maps [B, S, C, H, W] with ``maps``; every example by
         itself or with its task, as those of ``metabook.nn`` do. widths: F or C, then the outputs of each layer.
     maps: the first so many layers are 3x3 convolutions, each followed by 2x2 max-pooling; their maps are flattened for
-        the linear layers, the first of which finds ``side``^2 numbers a channel. The last layer has no ReLU.
+        the linear layers, the first of which finds side^2 numbers a channel. The last layer has no ReLU.
 
     Fast weights of the whole network are one vector, [B, P] or [B, S, P] (``size`` is P).
 
