@@ -372,6 +372,19 @@ def test_what_the_book_says_of_neural_processes():
         assert score[name]["log-likelihood, periodic"] < exact["log-likelihood, periodic"] - 0.5
 
 
+def test_what_the_book_says_of_completed_images():
+    """At 20 % attention is far ahead of a mean of codes; at 1 % of handwriting nobody is ahead of a guess by place."""
+    whole("image-completion")
+    errors = {key: {s: v[0] for s, v in scores.items()} for key, scores in by_place("image-completion").items()}
+    for place in ("glyphs", "omniglot"):
+        attention, code, guess = (errors[place, name] for name in ("attentive-cnp", "cnp", "joint"))
+        assert attention["mse, 20 %"] < 0.75 * code["mse, 20 %"] < 0.75 * guess["mse, 20 %"]
+        fall = [row["mse, 1 %"] - row["mse, 20 %"] for row in (attention, code, guess)]
+        assert fall[0] > 1.5 * fall[1] > 0 and abs(fall[2]) < 1e-3
+        assert attention["log-likelihood, 20 %"] > code["log-likelihood, 20 %"]
+    assert min(errors["omniglot", name]["mse, 1 %"] for name in ("attentive-cnp", "cnp")) > guess["mse, 1 %"]
+
+
 def test_what_the_book_says_of_printed_letters():
     """Within an alphabet: printed letters a few points behind handwritten ones, both together between the two."""
     whole("printed")
