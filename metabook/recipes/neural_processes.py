@@ -10,7 +10,8 @@ from typing import NamedTuple
 from metabook.recipe import Measurement, Options, Recipe
 
 POINTS: Options = {"shots": (3, 30)}  #: a number for each batch; so tests have batches of one task
-BUDGET: Options = {"batch": 16, "lr": 0.02, "optimizer": "muon", "schedule": "cosine"}
+MUON: Options = {"batch": 16, "lr": 0.02, "optimizer": "muon", "schedule": "cosine"}
+ADAM: Options = {"batch": 16, "lr": 1e-3, "schedule": "cosine"}
 BEYOND: Options = {"x_range": (2.0, 6.0)}  #: where training ends, and as far again
 
 
@@ -45,6 +46,7 @@ class Row(NamedTuple):
     told: bool = False  #: the length-scale stands beside every input
     kernels: bool = False  #: it is also tested on other kernels than that of training
     knows: bool = False  #: and told which they are
+    budget: Options = MUON
 
 
 ROWS = {
@@ -53,12 +55,12 @@ ROWS = {
     ),
     "exact": Row("the exact posterior, averaged over the length-scale", "exact-gp", kernels=True, knows=True),
     "fitted": Row("a Gaussian process with a fitted length-scale", "fitted-gp", kernels=True),
-    "conv-cnp": Row("conv-cnp", "conv-cnp", 8_000, {"dilations": (1, 2, 4, 8, 16, 1)}, kernels=True),
+    "conv-cnp": Row("conv-cnp", "conv-cnp", 9_500, {"dilations": (1, 2, 4, 8, 16, 1)}, kernels=True),
     "transformer-np": Row("transformer-np", "transformer-np", 6_000, kernels=True),
     "attentive-cnp": Row("attentive-cnp", "attentive-cnp", 14_000, kernels=True),
     "attentive-neural-process": Row("attentive-neural-process", "attentive-neural-process", 9_000, {"samples": 100}),
     "neural-process": Row("neural-process", "neural-process", 12_000, {"samples": 100}),
-    "cnp": Row("cnp", "cnp", 20_000),
+    "cnp": Row("cnp", "cnp", 40_000, budget=ADAM),  # which took it further
 }
 
 
@@ -68,7 +70,7 @@ def _recipe(row: Row) -> Recipe:
         row.system,
         "gp",
         _tests(row.kernels, row.knows),
-        training=({"steps": row.steps, **BUDGET},) if row.steps else (),
+        training=({"steps": row.steps, **row.budget},) if row.steps else (),
         options=row.options,
         task_options={**POINTS, **({"told": True} if row.told else {})},
     )
