@@ -37,7 +37,7 @@ def recorded() -> dict[str, dict[str, Any]]:
             found[name] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"results: {name}.json is not JSON ({error})") from error
-    return found
+    return dict(sorted(found.items()))
 
 
 def describe(name: str) -> str:
