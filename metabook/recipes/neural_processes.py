@@ -60,7 +60,7 @@ ROWS = {
     "attentive-cnp": Row("attentive-cnp", "attentive-cnp", 14_000, kernels=True),
     "attentive-neural-process": Row("attentive-neural-process", "attentive-neural-process", 9_000, {"samples": 100}),
     "neural-process": Row("neural-process", "neural-process", 12_000, {"samples": 100}),
-    "cnp": Row("cnp", "cnp", 40_000, budget=ADAM),  # which took it further
+    "cnp": Row("cnp", "cnp", 40_000, budget=ADAM),
 }
 
 
