@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from metabook import drawn
+from metabook import chosen, drawn
 from metabook.at_test import at_test_time
 from metabook.checks import check_choice
 from metabook.confidence import NAMES, confidence
@@ -24,7 +24,7 @@ from metabook.registry import build, make_tasks
 from metabook.scores import SCORES, ScoredBy
 
 TEST_SEED = 10_000  #: the test tasks of seed s are drawn with TEST_SEED + s, far from the seeds of training
-KNOWN = {**SCORES, **drawn.SCORES}  #: what a measurement may ask for
+KNOWN = {**SCORES, **drawn.SCORES, **chosen.SCORES}  #: what a measurement may ask for
 
 
 def measure(

@@ -17,7 +17,7 @@ class Measurement(NamedTuple):
     episodes: int = 2000
     batch: int = 100
     at_test: dict[str, int] = {}  #: arguments of ``metabook.at_test.at_test_time``, such as ``best_views``
-    score: str | None = None  #: of ``metabook.scores`` or ``metabook.drawn``, in place of the first of the tasks' own
+    score: str | None = None  #: of ``metabook.scores``, ``drawn`` or ``chosen``, in place of the tasks' first
 
     def settings(self) -> Options:
         """What is special about it, as plain values."""

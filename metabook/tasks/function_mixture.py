@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metabook.checks import check_count, check_range, check_weight
+from metabook.checks import check_choice, check_count, check_range, check_weight
 from metabook.episode import Episode, Examples
 from metabook.learner import MetaLearner
 from metabook.likelihood import Regression
@@ -43,11 +43,12 @@ class FunctionMixture:
     A network of one hidden layer is one of them exactly with two units or fewer of the kind in ``UNIT`` (the step in
     the limit), and far from the others with few units of that kind. All families are equally likely.
 
-    families: the first so many of ``FAMILIES``. shots, queries: examples per task in the support and in the query set.
+    families: the first so many of ``FAMILIES``. only: the name of one of these; then all tasks are of it.
+    shots, queries: examples per task in the support and in the query set.
     x_range: (low, high) of the inputs. noise: standard deviation of the noise on all targets.
 
-    Raises TypeError or ValueError for counts below 1, more families than there are, a range that is not low <= high,
-    and a negative noise.
+    Raises TypeError or ValueError for counts below 1, more families than there are, an unknown one, a range that is
+    not low <= high, and a negative noise.
     """
 
     x_shape = (1,)
@@ -56,6 +57,7 @@ class FunctionMixture:
         self,
         *,
         families: int = 5,
+        only: str | None = None,
         shots: int = 10,
         queries: int = 20,
         noise: float = 0.0,
@@ -65,6 +67,7 @@ class FunctionMixture:
         if check_count("families", families) > len(FAMILIES):
             raise ValueError(f"families: {families} given; 1 to {len(FAMILIES)} are allowed")
         self.families = families
+        self.only = only if only is None else FAMILIES.index(check_choice("only", only, FAMILIES[:families]))
         self.shots, self.queries = check_count("shots", shots), check_count("queries", queries)
         self.noise, self.x_range = check_weight("noise", noise), check_range("x_range", x_range)
 
@@ -72,6 +75,8 @@ class FunctionMixture:
         """Family, a, w, c and b of n functions, each [n]."""
         device = generator.device
         family = torch.randint(self.families, (check_count("n", n),), generator=generator, device=device)
+        if self.only is not None:
+            family = torch.full_like(family, self.only)
         low, high = torch.tensor(RANGES, device=device)[family].unbind(-1)  # [n, 4] each
         a, w, c, b = (low + (high - low) * torch.rand(n, 4, generator=generator, device=device)).unbind(1)
         minus = torch.rand(2, n, generator=generator, device=device) < 0.5

@@ -43,6 +43,14 @@ def test_the_first_families_are_equally_likely(families, device):
     assert (counts[:families] - n * p).abs().max() < 5 * math.sqrt(n * p * (1 - p))
 
 
+def test_only_one_family(device):
+    tasks = FunctionMixture(only="sine")
+    assert tasks.parameters(100, generator(device)).family.tolist() == [2] * 100
+    mixed = FunctionMixture().parameters(100, generator(device))
+    same = tasks.parameters(100, generator(device))  # the draws of the family are made all the same
+    assert torch.equal(same.a[mixed.family == 2], mixed.a[mixed.family == 2])
+
+
 def test_parameters_fill_their_ranges(device):
     """Of about 4000 draws the extremes are within 1 % of the ends of a range; signs are even where there are two."""
     family, a, w, c, b = FunctionMixture().parameters(20_000, generator(device))
@@ -97,6 +105,7 @@ def test_the_generator_decides():
     [
         ({"families": 6}, "families: 6 given; 1 to 5 are allowed"),
         ({"families": 0}, "families: 0 given; at least 1"),
+        ({"families": 2, "only": "sine"}, "only: 'sine' given; allowed are linear, quadratic"),
         ({"noise": -0.1}, "noise: -0.1 given; a finite number of at least 0"),
         ({"x_range": (2.0, 1.0)}, r"x_range: \(2.0, 1.0\) given"),
         ({"shots": 0}, "shots: 0 given; at least 1"),
