@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from metabook.checks import check_count
 from metabook.likelihood import Classification, Likelihood
 from metabook.mapping import run
+from metabook.nn.attention import TransformerBlock
 
 DESCRIPTORS = 3
 
@@ -31,6 +32,7 @@ class PairEncoder(nn.Module):
     body: any module from inputs to features, [B, S, *X] -> [B, S, features]. likelihood: the kind of the targets.
     hidden: width of both networks. code: C, the length of the code. layers: hidden layers of the network of a pair;
         the second has one fewer, and reads the mean through a ReLU.
+    blocks: before the mean, every pair reads all others so many times, by attention (``TransformerBlock``).
     described: let the second network see ``describe`` beside the mean.
 
     Raises TypeError or ValueError for counts below 1.
@@ -45,6 +47,7 @@ class PairEncoder(nn.Module):
         hidden: int = 64,
         code: int = 32,
         layers: int = 1,
+        blocks: int = 0,
         described: bool = False,
     ) -> None:
         super().__init__()
@@ -56,13 +59,17 @@ class PairEncoder(nn.Module):
         self.pair = nn.Sequential(
             nn.Linear(features + likelihood.size, width), *_again(width, more), nn.ReLU(), nn.Linear(width, width)
         )
+        self.blocks = nn.ModuleList(TransformerBlock(width) for _ in range(check_count("blocks", blocks, least=0)))
         self.about = nn.Linear(DESCRIPTORS, width, bias=False) if described else None
         self.code = nn.Sequential(*_again(width, more), nn.ReLU(), nn.Linear(width, check_count("code", code)))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The codes [B, C] of the sets x [B, S, *X], y [B, S] classes or [B, S, Dy]."""
         pairs = torch.cat([run(self.body, x), self.labels(y)], -1)
-        mean = self.pair(pairs).mean(1)
+        h = self.pair(pairs)
+        for block in self.blocks:
+            h = block(h, h)
+        mean = h.mean(1)
         if self.about is not None:
             mean = mean + self.about(describe(x, y))
         # code = rho(1/S sum_s h(x_s, y_s))

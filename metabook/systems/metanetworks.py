@@ -18,13 +18,15 @@ CHUNK = (64, 256)
 CLIP = 10.0  #: of the inner gradient: squares of inputs of 5 make it very long
 
 
-def _encoder(x_shape: Shape, likelihood: Likelihood, *, hidden: int, code: int, width: int | None) -> nn.Module:
+def _encoder(
+    x_shape: Shape, likelihood: Likelihood, *, hidden: int, code: int, blocks: int, width: int | None
+) -> nn.Module:
     """One code of the task, or one of each of its classes."""
     body = network(x_shape, None, width=width, norm="group") if len(x_shape) == 3 else Pixels()
     features = body.size_out if isinstance(body, Conv4) else math.prod(x_shape)
     if isinstance(likelihood, Classification):
         return ClassEncoder(body, features, likelihood, hidden=hidden, code=code)
-    return PairEncoder(body, features, likelihood, hidden=hidden, code=code, layers=2, described=True)
+    return PairEncoder(body, features, likelihood, hidden=hidden, code=code, layers=2, blocks=blocks, described=True)
 
 
 def _hypernetwork(
@@ -34,6 +36,7 @@ def _hypernetwork(
     units: str = "",
     code: int = 32,
     hidden: int = 64,
+    blocks: int = 2,
     parts: int = 1,
     inner_lr: float | None = None,
     inner_steps: int = 0,
@@ -50,7 +53,7 @@ def _hypernetwork(
     last = f"layers.{len(net.layers) - 1}." if isinstance(net, MLP) else "head."
     return Hypernetwork(
         net,
-        _encoder(x_shape, likelihood, hidden=hidden, code=code, width=width),
+        _encoder(x_shape, likelihood, hidden=hidden, code=code, blocks=blocks, width=width),
         WeightGenerator(
             net,
             code,
@@ -77,6 +80,7 @@ def _metanetworks(
     choose: str = "decoupled",
     code: int = 32,
     hidden: int = 64,
+    blocks: int = 2,
     parts: int = 4,
     temperature: float = 1.0,
     kl_weight: float = 1e-3,
@@ -105,7 +109,7 @@ def _metanetworks(
     )
     return MetaNetworks(
         net,
-        _encoder(x_shape, likelihood, hidden=hidden, code=2 * code, width=width),
+        _encoder(x_shape, likelihood, hidden=hidden, code=2 * code, blocks=blocks, width=width),
         NetworkGenerator(net, code, hidden=hidden, temperature=temperature),
         writer,
         likelihood,

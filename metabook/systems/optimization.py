@@ -96,14 +96,31 @@ def _anil(
     inner_steps: int = 1,
     first_order: bool = False,
     layers: tuple[int, ...] | None = None,
+    units: str = "",
     width: int | None = None,
     norm: str = "batch",
 ) -> ANIL:
-    body = network(x_shape, None, layers=layers, width=width, norm=norm)
-    features = body.size_out if isinstance(body, Conv4) else 64
-    head = MLP(features, likelihood.size, hidden=())
+    body, head = _body_and_head(x_shape, likelihood, layers=layers, units=units, width=width, norm=norm)
     rate = inner_rate(x_shape) if inner_lr is None else inner_lr
     return ANIL(body, head, likelihood, inner_lr=rate, inner_steps=inner_steps, first_order=first_order)
+
+
+def _body_and_head(
+    x_shape: Shape,
+    likelihood: Likelihood,
+    *,
+    layers: tuple[int, ...] | None,
+    units: str,
+    width: int | None,
+    norm: str,
+) -> tuple[nn.Module, nn.Module]:
+    if units:
+        net = cell(x_shape, likelihood.size, units, width=width)
+        head = net.head
+        net.add_module("head", nn.Identity())
+        return net, head
+    body = network(x_shape, None, layers=layers, width=width, norm=norm)
+    return body, MLP(body.size_out if isinstance(body, Conv4) else 64, likelihood.size, hidden=())
 
 
 SYSTEMS: dict[str, System] = {

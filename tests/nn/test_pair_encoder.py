@@ -32,3 +32,27 @@ def test_neither_the_order_nor_a_repetition_of_the_set_matters():
     torch.testing.assert_close(encoder(x.flip(1), y.flip(1)), code, rtol=0, atol=1e-14)
     torch.testing.assert_close(encoder(x.repeat(1, 3, 1), y.repeat(1, 3, 1)), code, rtol=0, atol=1e-14)
     assert (encoder(x, y.flip(1)) - code).abs().max() > 1e-4  # pairs, not two sets
+
+
+def test_pairs_read_each_other_against_loops():
+    """One block of four heads of width 2, from its weights, pair by pair."""
+    torch.manual_seed(0)
+    encoder = PairEncoder(Pixels(), 1, Regression(), hidden=8, code=3, blocks=1).double()
+    x, y = torch.randn(2, 5, 1, dtype=torch.float64), torch.randn(2, 5, 1, dtype=torch.float64)
+    block = encoder.blocks[0]
+    attention = block.attention
+    for b in range(2):
+        h = [encoder.pair(torch.cat([x[b, s], y[b, s]])) for s in range(5)]
+        m = [v / (v.square().mean() + 1e-6).sqrt() for v in h]
+        mean = torch.zeros(8, dtype=torch.float64)
+        for s in range(5):
+            read = []
+            for head in range(4):
+                rows = slice(2 * head, 2 * head + 2)
+                q, k, v = (getattr(attention, name).weight[rows] for name in ("query", "key", "value"))
+                likeness = torch.stack([(q @ m[s]) @ (k @ m[t]) / 2**0.5 for t in range(5)]).exp()
+                read.append(sum(likeness[t] / likeness.sum() * (v @ m[t]) for t in range(5)))
+            z = h[s] + attention.out.weight @ torch.cat(read)
+            mean += (z + block.down(torch.relu(block.up(z / (z.square().mean() + 1e-6).sqrt())))) / 5
+        torch.testing.assert_close(encoder(x, y)[b], encoder.code(mean), rtol=0, atol=1e-12)
+    torch.testing.assert_close(encoder(x.flip(1), y.flip(1)), encoder(x, y), rtol=0, atol=1e-12)

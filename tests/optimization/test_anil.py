@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import metabook
 from metabook.episode import Episode, Examples
 from metabook.likelihood import Classification, Regression
 from metabook.nn import MLP, Conv4, Linear, Pixels
@@ -271,3 +272,19 @@ def test_a_head_that_is_frozen_later_is_refused_and_does_not_pass_for_adapted():
 def test_bad_arguments_are_named(options, error, message):
     with pytest.raises(error, match=message):
         ANIL(**{"body": MLP(2, 3), "head": Linear(3, 1), "likelihood": Regression(), **options})
+
+
+def test_a_cell_with_its_head_apart():
+    """The body of ``units`` is a cell without its head, and only the head of 20 weights and a bias is a task's own."""
+    tasks = metabook.make_tasks("sinusoids")
+    learner = metabook.build("anil", tasks, units="sine", inner_steps=2)
+    maml = metabook.build("maml", tasks, units="sine", inner_steps=0)
+    batch = tasks.sample(2, torch.Generator().manual_seed(0))
+    assert sum(p.numel() for p in learner.parameters()) == sum(p.numel() for p in maml.parameters()) == 61
+    assert {n: tuple(p.shape) for n, p in learner.adapt(batch.support).items()} == {
+        "weight": (2, 1, 20),
+        "bias": (2, 1),
+    }
+    with torch.no_grad():
+        learner.inner_steps = 0
+        torch.testing.assert_close(learner(batch).mean, maml(batch).mean, rtol=0, atol=1e-6)
