@@ -1,8 +1,7 @@
 """When is it worth writing the architecture too? Functions that call for different units, letters with moved pixels.
 
 ``python -m metabook.record metanetworks --jobs 2`` makes the tables; a stopped one goes on. Every task network for
-functions has one hidden layer of 20 units and 61 weights; every system sees the same number of batches, and "long" ones
-as many as the time of the slowest allows.
+functions has one hidden layer of 20 units and 61 weights, and every system sees the same number of batches.
 """
 
 from __future__ import annotations
@@ -10,11 +9,41 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from metabook.recipe import Measurement, Options, Recipe
+from metabook.tasks.function_mixture import FAMILIES
 
 SEEDS = (0, 1, 2)
 MIXED = "sine,square,relu,identity,step"
 LETTER_UNITS = "conv3,dense"
 CLIP = 10.0  #: of the inner gradient, the same for all
+FUNCTION_BUDGET: Options = {"batch": 32, "lr": 0.01, "optimizer": "muon"}
+LETTER_BUDGET: Options = {"batch": 8, "lr": 0.01, "optimizer": "muon"}
+
+_COST = Measurement("multiply-adds", episodes=200, score="multiply-adds")
+#: whether the choice is the unit that is the family exactly, and what is chosen in its place
+_FUNCTION_CHOICES = tuple(
+    Measurement(f"{family}: {unit}", {"only": family}, episodes=1000, score=f"chooses {unit}")
+    for family in FAMILIES
+    for unit in MIXED.split(",")
+)
+_FUNCTION_TESTS = (
+    Measurement("mse", {"queries": 100}),
+    Measurement("mse, inputs 5 to 7", {"queries": 100, "query_range": (5.0, 7.0)}),
+    *(Measurement(f"mse, {family}", {"only": family, "queries": 100}, episodes=500) for family in FAMILIES),
+)
+_DISCRETE = Measurement("mse, made discrete", {"queries": 100}, {"choose": "straight-through"})
+_LETTER_TESTS = tuple(
+    Measurement(f"accuracy{name}", options, episodes=episodes, batch=50)
+    for name, options, episodes in (
+        ("", {}, 1000),
+        (", as they are", {"permuted": 0.0}, 500),
+        (", moved", {"permuted": 1.0}, 500),
+    )
+)
+_LETTER_CHOICES = tuple(
+    Measurement(f"{kind}: {unit}", {"permuted": part}, episodes=500, batch=50, score=f"chooses {unit}")
+    for kind, part in (("as they are", 0.0), ("moved", 1.0))
+    for unit in LETTER_UNITS.split(",")
+)
 
 
 class Row(NamedTuple):
@@ -22,27 +51,33 @@ class Row(NamedTuple):
 
     system: str
     options: Options = {}
-    steps: int = 10_000  #: of training
+    steps: int = 4_000  #: of training
     inner_steps: tuple[int, ...] = (0, 3)  #: of gradient descent on the weights of a task, a record each
     explored: int = 0  #: of the steps of training, the first so many compare all choices alike
+    more: tuple[Measurement, ...] = ()
+    seeds: tuple[int, ...] = SEEDS
 
 
 #: A single unit, all of them in equal parts (the baselines that must never be left out), and a choice for each task
 FUNCTIONS = {
+    "metanetworks": Row("metanetworks", explored=400, more=_FUNCTION_CHOICES),
+    "hypernetwork-sine": Row("hypernetwork", {"units": "sine"}),
+    "hypernetwork-mixed": Row("hypernetwork", {"units": MIXED}),
     **{f"maml-{unit}": Row("maml", {"units": unit, "clip": CLIP}, inner_steps=(5,)) for unit in ("relu", "sine")},
     "maml-mixed": Row("maml", {"units": MIXED, "clip": CLIP}, inner_steps=(5,)),
-    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit}) for unit in ("relu", "sine", "square", "step")},
-    "hypernetwork-mixed": Row("hypernetwork", {"units": MIXED}),
-    "hypernetwork-sine-long": Row("hypernetwork", {"units": "sine"}, 30_000),
-    "hypernetwork-mixed-long": Row("hypernetwork", {"units": MIXED}, 30_000),
-    "metanetworks": Row("metanetworks", explored=2_000),
-    "metanetworks-straight-through": Row("metanetworks", {"choose": "straight-through"}),
-    "metanetworks-soft": Row("metanetworks", {"choose": "soft"}),
+    "anil-sine": Row("anil", {"units": "sine"}, inner_steps=(5,)),
+    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit}, inner_steps=(0,)) for unit in ("relu", "square")},
+    "metanetworks-straight-through": Row(
+        "metanetworks", {"choose": "straight-through"}, inner_steps=(0,), more=_FUNCTION_CHOICES
+    ),
+    "metanetworks-soft": Row(
+        "metanetworks", {"choose": "soft"}, inner_steps=(0,), more=(*_FUNCTION_CHOICES, _DISCRETE)
+    ),
 }
 LETTERS = {
-    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit}, 1_200, (0,)) for unit in ("conv3", "dense")},
-    "hypernetwork-mixed": Row("hypernetwork", {"units": LETTER_UNITS}, 1_200, (0,)),
-    "metanetworks": Row("metanetworks", {"operations": LETTER_UNITS}, 1_200, (0,), explored=300),
+    "metanetworks": Row("metanetworks", {"operations": LETTER_UNITS}, 400, (0,), explored=80, more=_LETTER_CHOICES),
+    "hypernetwork-mixed": Row("hypernetwork", {"units": LETTER_UNITS}, 400, (0,)),
+    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit}, 400, (0,)) for unit in ("conv3", "dense")},
 }
 
 
@@ -55,16 +90,17 @@ def _phases(row: Row, budget: Options) -> tuple[Options, ...]:
     return (first, {**main, "options": {"exploration": 0.1}})
 
 
-def _recipe(title: str, tasks: str, row: Row, steps: int, budget: Options, test: Measurement) -> Recipe:
+def _recipe(title: str, tasks: str, row: Row, steps: int, budget: Options, tests: tuple[Measurement, ...]) -> Recipe:
+    choices = {"operations": MIXED} if row.system == "metanetworks" and tasks == "function-mixture" else {}
     return Recipe(
         f"{title}, {steps} inner steps",
         row.system,
         tasks,
-        (test,),
+        (*tests, _COST, *row.more) if row.system != "anil" else tests,  # the body of ANIL is a cell without a head
         training=_phases(row, budget),
-        options={**row.options, "inner_steps": steps},
+        options={**choices, **row.options, "inner_steps": steps},
         validated=True,
-        seeds=SEEDS,
+        seeds=row.seeds,
     )
 
 
@@ -74,8 +110,8 @@ RECIPES: dict[str, Recipe] = {
         "function-mixture",
         row,
         steps,
-        {"batch": 32, "lr": 2e-3},
-        Measurement("mse", {"queries": 100}, episodes=2000, batch=100),
+        FUNCTION_BUDGET,
+        _FUNCTION_TESTS,
     )
     for name, row in FUNCTIONS.items()
     for steps in row.inner_steps
@@ -85,8 +121,8 @@ RECIPES: dict[str, Recipe] = {
         "permuted-glyphs",
         row,
         steps,
-        {"batch": 8, "lr": 1e-3},
-        Measurement("accuracy, 5-way 1-shot", {}, episodes=1000, batch=50),
+        LETTER_BUDGET,
+        _LETTER_TESTS,
     )
     for name, row in LETTERS.items()
     for steps in row.inner_steps

@@ -45,7 +45,8 @@ class FunctionMixture:
 
     families: the first so many of ``FAMILIES``. only: the name of one of these; then all tasks are of it.
     shots, queries: examples per task in the support and in the query set.
-    x_range: (low, high) of the inputs. noise: standard deviation of the noise on all targets.
+    x_range: (low, high) of the inputs. query_range: of those of the query set, the same when None.
+    noise: standard deviation of the noise on all targets.
 
     Raises TypeError or ValueError for counts below 1, more families than there are, an unknown one, a range that is
     not low <= high, and a negative noise.
@@ -62,6 +63,7 @@ class FunctionMixture:
         queries: int = 20,
         noise: float = 0.0,
         x_range: tuple[float, float] = (-5.0, 5.0),
+        query_range: tuple[float, float] | None = None,
     ) -> None:
         self.likelihood = Regression()
         if check_count("families", families) > len(FAMILIES):
@@ -70,6 +72,7 @@ class FunctionMixture:
         self.only = only if only is None else FAMILIES.index(check_choice("only", only, FAMILIES[:families]))
         self.shots, self.queries = check_count("shots", shots), check_count("queries", queries)
         self.noise, self.x_range = check_weight("noise", noise), check_range("x_range", x_range)
+        self.query_range = self.x_range if query_range is None else check_range("query_range", query_range)
 
     def parameters(self, n: int, generator: torch.Generator) -> MixtureMember:
         """Family, a, w, c and b of n functions, each [n]."""
@@ -93,7 +96,8 @@ class FunctionMixture:
     def episode(self, parameters: MixtureMember, generator: torch.Generator) -> Episode:
         """New support and query examples of the given functions."""
         n, s, device = len(parameters.family), self.shots, generator.device
-        x = torch.empty(n, s + self.queries, 1, device=device).uniform_(*self.x_range, generator=generator)
+        parts = ((s, self.x_range), (self.queries, self.query_range))
+        x = torch.cat([torch.empty(n, c, 1, device=device).uniform_(*r, generator=generator) for c, r in parts], 1)
         y = self.curve(parameters, x) + self.noise * torch.randn(x.shape, generator=generator, device=device)
         return Episode(Examples(x[:, :s], y[:, :s]), Examples(x[:, s:], y[:, s:]))
 

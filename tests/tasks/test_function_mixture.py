@@ -93,6 +93,12 @@ def test_noise_is_added_to_support_and_query(device):
             assert abs(rest.square().mean().item() - noise**2) <= 5 * noise**2 * math.sqrt(2 / rest.numel())
 
 
+def test_queries_may_lie_elsewhere(device):
+    episode = FunctionMixture(query_range=(5.0, 7.0), queries=50).sample(100, generator(device))
+    assert -5 <= episode.support.x.min() < -4.9 and 4.9 < episode.support.x.max() <= 5
+    assert 5 <= episode.query.x.min() < 5.01 and 6.99 < episode.query.x.max() <= 7
+
+
 def test_the_generator_decides():
     tasks = make_tasks("function-mixture", part="validation")
     a, b = (tasks.sample(4, generator("cpu", 3)) for _ in range(2))
@@ -108,6 +114,7 @@ def test_the_generator_decides():
         ({"families": 2, "only": "sine"}, "only: 'sine' given; allowed are linear, quadratic"),
         ({"noise": -0.1}, "noise: -0.1 given; a finite number of at least 0"),
         ({"x_range": (2.0, 1.0)}, r"x_range: \(2.0, 1.0\) given"),
+        ({"query_range": (2.0, 1.0)}, r"query_range: \(2.0, 1.0\) given"),
         ({"shots": 0}, "shots: 0 given; at least 1"),
     ],
 )
