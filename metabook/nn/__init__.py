@@ -10,7 +10,7 @@ from metabook.nn.film import AppendContext, Chain, ContextFilm, Film, add_film, 
 from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
 from metabook.nn.memory_read import MemoryRead
 from metabook.nn.network_generator import NetworkGenerator
-from metabook.nn.networks import MLP, Conv4, Pixels
+from metabook.nn.networks import MLP, Conv4, Pixels, SideBySide
 from metabook.nn.pair_encoder import PairEncoder
 from metabook.nn.pair_means import PairMeans
 from metabook.nn.relation_module import FeatureMaps, RelationModule
@@ -61,6 +61,7 @@ __all__ = [
     "RelationModule",
     "RunningNorm",
     "SetConv",
+    "SideBySide",
     "Strided",
     "TaskBatchNorm",
     "TaskEncoder",

@@ -110,3 +110,24 @@ class Pixels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, S, *X] -> [B, S, D]."""
         return torch.flatten(x, 2)
+
+
+class SideBySide(nn.Module):
+    """The features of several bodies, one after the other: [B, S, *X] -> [B, S, F_1 + F_2 + ...].
+
+    bodies: any modules from the same inputs to features; what a task's images are like decides which of them help.
+
+    Raises ValueError for no body.
+    """
+
+    takes_tasks = True
+
+    def __init__(self, *bodies: nn.Module) -> None:
+        super().__init__()
+        if not bodies:
+            raise ValueError("bodies: none given; at least one is needed")
+        self.bodies = nn.ModuleList(bodies)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, S, *X] -> [B, S, F]."""
+        return torch.cat([body(x) for body in self.bodies], -1)

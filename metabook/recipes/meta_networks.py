@@ -11,11 +11,11 @@ from metabook.recipe import Measurement, Options, Published, Recipe
 
 SEEDS = (0, 1, 2)
 SYSTEM = "meta-networks"
-NETWORK: Options = {"width": 32}
+NETWORK: Options = {"backbone": "strided", "features": 32}
 OMNIGLOT: Options = {"split": "small1", "held_out": "small2", "framed": True}
 #: of Omniglot's training drawings, of which there are few; all of small1, as the tests are of alphabets of small2
 HARDER: Options = {"flips": True, "distort": True, "composed": 0.5, "all_classes": True}
-BUDGET: Options = {"batch": 4, "lr": 0.02, "optimizer": "muon", "schedule": "cosine"}
+BUDGET: Options = {"batch": 12, "lr": 0.02, "optimizer": "muon", "schedule": "cosine"}
 TEST = Measurement("5-way 1-shot", {"queries": 5}, episodes=600, batch=20)
 WAYS = (5, 10, 15, 20)
 MOST = max(WAYS)
@@ -26,12 +26,12 @@ class Row(NamedTuple):
 
     title: str
     options: Options = {}
-    steps: int = 400
+    steps: int = 150
     system: str = SYSTEM
 
 
 ROWS = {
-    "whole": Row("Meta Networks", steps=1200),
+    "whole": Row("Meta Networks", steps=500),
     "no-fast-weights": Row("without fast weights in the base learner", {"fast": False}),
     "no-slow-weights": Row("without slow weights in the base learner", {"slow": False}),
     "no-task-weights": Row("without fast weights in the representation (MetaNet-)", {"summary": "none"}),
@@ -41,7 +41,11 @@ ROWS = {
     "own-base": Row("a base learner with a body of its own", {"base": "own"}),
     "fixed-convolutions": Row("a base learner of fixed random convolutions", {"base": "own", "fixed_base": True}),
     "fixed-dense": Row("a base learner of fixed random dense layers", {"base": "mlp", "fixed_base": True}),
-    "prototypical": Row("The prototypical network of the same size", {"norm": "group"}, system="prototypical"),
+    "prototypical": Row(
+        "The prototypical network of the same convolutions",
+        {"backbone": "strided", "norm": "group"},
+        system="prototypical",
+    ),
 }
 
 
@@ -53,8 +57,8 @@ def _glyphs(row: Row) -> Recipe:
         "glyphs",
         (TEST,),
         training=({**BUDGET, "steps": row.steps},),
-        options=NETWORK | row.options,
-        train_options={"queries": 3},
+        options=(NETWORK if row.system == SYSTEM else {}) | row.options,
+        train_options={"queries": 1},
         seeds=SEEDS,
     )
 
@@ -71,17 +75,17 @@ _OMNIGLOT = Recipe(
     SYSTEM,
     "omniglot",
     (TEST,),
-    training=({**BUDGET, "steps": 2000},),
+    training=({**BUDGET, "steps": 1_100},),
     options=NETWORK,
     task_options=OMNIGLOT,
-    train_options={"queries": 3, **HARDER},
+    train_options={"queries": 1, **HARDER},
     seeds=SEEDS,
     published=(PUBLISHED,),
 )
 
 
 def _ways(n: int) -> Recipe:
-    """Trained on N ways, 60 images and more in a step whatever N is, and tested on others."""
+    """Trained on N ways, 120 images in a step whatever N is, and tested on others."""
     return Recipe(
         f"Meta Networks trained on {n}-way tasks of Omniglot's small1",
         SYSTEM,
@@ -89,10 +93,10 @@ def _ways(n: int) -> Recipe:
         tuple(
             Measurement(f"{k}-way 1-shot", {"way": k, "queries": 5}, episodes=2000 // k, batch=40 // k) for k in WAYS
         ),
-        training=({**BUDGET, "batch": max(1, 20 // n), "steps": 800},),
+        training=({**BUDGET, "batch": 60 // n, "steps": 400},),
         options={**NETWORK, "max_way": MOST},
         task_options=OMNIGLOT,
-        train_options={"way": n, "queries": 3, **HARDER},
+        train_options={"way": n, "queries": 1, **HARDER},
     )
 
 

@@ -7,11 +7,13 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from metabook.checks import check_choice, check_count
 from metabook.learner import MetaLearner
 from metabook.likelihood import Classification, Likelihood, Regression
+from metabook.mapping import run
 from metabook.nn import MLP, CellNet, Conv4
 from metabook.nn.networks import NORMS
 
@@ -75,3 +77,9 @@ def cell(x_shape: Shape, outputs: int, operations: str, *, nodes: int = 1, width
 def inner_rate(x_shape: Shape) -> float:
     """The usual rate of an inner gradient step: 0.4 for images, 0.01 for vectors (Finn et al. 2017, app. A)."""
     return 0.4 if len(x_shape) == 3 else 0.01
+
+
+def outputs_of(body: nn.Module, x_shape: Shape) -> int:
+    """How many features a body makes of an input."""
+    with torch.no_grad():
+        return run(body, torch.zeros(1, 2, *x_shape)).shape[-1]  # of two blank examples

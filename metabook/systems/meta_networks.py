@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from metabook.checks import check_choice, check_count
 from metabook.likelihood import Classification
-from metabook.mapping import run
 from metabook.metanetworks import MetaNet
-from metabook.nn import AugmentedNet
-from metabook.systems.entry import Shape, System, network
+from metabook.nn import AugmentedNet, Strided
+from metabook.systems.entry import Shape, System, network, outputs_of
 
 BASES = ("shared", "own", "mlp")
+BACKBONES = ("usual", "strided")
 
 
 def _meta_networks(
@@ -33,11 +32,13 @@ def _meta_networks(
     features: int | None = None,
     width: int | None = None,
     norm: str = "group",
+    backbone: str = "usual",
 ) -> MetaNet:
     """base: the body of the base learner: that of the representation, one of its own, or an MLP of its own.
 
     fixed_base: its slow weights stay as drawn. max_way: outputs, for tasks of more classes than those of training.
-    features: units of the augmented layers, 64 for images and 16 for vectors.
+    features: units of the augmented layers, 64 for images and 16 for vectors. backbone: of images, usual or strided;
+    the latter is followed by a linear layer to as many features, for what it puts out is long.
     """
     check_choice("base", base, BASES)
     if fixed_base and base == "shared":
@@ -46,9 +47,10 @@ def _meta_networks(
         )
     n = likelihood.size
     d = (64 if len(x_shape) == 3 else 16) if features is None else check_count("features", features)
-    body = _body(x_shape, d, width, norm)
-    other = body if base == "shared" else _body(x_shape, d, width, norm, dense=base == "mlp")
-    inputs = [_outputs(net, x_shape) for net in (body, other)]
+    check_choice("backbone", backbone, BACKBONES)
+    body = _body(x_shape, d, width, norm, backbone)
+    other = body if base == "shared" else _body(x_shape, d, width, norm, "dense" if base == "mlp" else backbone)
+    inputs = [outputs_of(net, x_shape) for net in (body, other)]
     learner = AugmentedNet(other, (inputs[1], d, n if max_way is None else check_count("max_way", max_way, least=n)))
     if fixed_base:
         learner.requires_grad_(False)
@@ -67,16 +69,13 @@ def _meta_networks(
     )
 
 
-def _body(x_shape: Shape, features: int, width: int | None, norm: str, *, dense: bool = False) -> nn.Module:
-    """The usual network to features; of vectors, and of dense layers, there are ``features`` of them."""
-    if dense:
+def _body(x_shape: Shape, features: int, width: int | None, norm: str, backbone: str) -> nn.Module:
+    """A network to features; of vectors, of dense layers and of a strided backbone there are ``features`` of them."""
+    if backbone == "dense":
         return network(x_shape, features, layers=(features,))
+    if backbone == "strided" and len(x_shape) == 3:
+        return Strided(x_shape[0], features, size=x_shape[1], norm=norm)
     return network(x_shape, None if len(x_shape) == 3 else features, width=width, norm=norm)
-
-
-def _outputs(body: nn.Module, x_shape: Shape) -> int:
-    with torch.no_grad():
-        return run(body, torch.zeros(1, 2, *x_shape)).shape[-1]  # what two blank examples become
 
 
 SYSTEMS: dict[str, System] = {

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 
 from torch import nn
 
+from metabook.checks import check_choice
 from metabook.likelihood import Classification, Likelihood
 from metabook.metanetworks import Hypernetwork, MetaNetworks
-from metabook.nn import ClassEncoder, Conv4, NetworkGenerator, PairEncoder, Pixels, WeightGenerator
+from metabook.nn import ClassEncoder, NetworkGenerator, PairEncoder, Pixels, SideBySide, WeightGenerator
 from metabook.nn.networks import MLP
 from metabook.systems import meta_networks
-from metabook.systems.entry import Shape, System, cell, inner_rate, network
+from metabook.systems.entry import Shape, System, cell, inner_rate, network, outputs_of
 
 #: numbers in a chunk: of a network for vectors, of one for images, of which the head alone is written
 CHUNK = (64, 256)
+EYES = ("conv", "dense")
+DENSE = 256  #: units of the two layers of a dense eye
 CLIP = 10.0  #: of the inner gradient: squares of inputs of 5 make it very long
 
 
 def _encoder(
-    x_shape: Shape, likelihood: Likelihood, *, hidden: int, code: int, blocks: int, width: int | None
+    x_shape: Shape, likelihood: Likelihood, *, eyes: str, hidden: int, code: int, blocks: int, width: int | None
 ) -> nn.Module:
-    """One code of the task, or one of each of its classes."""
-    body = network(x_shape, None, width=width, norm="group") if len(x_shape) == 3 else Pixels()
-    features = body.size_out if isinstance(body, Conv4) else math.prod(x_shape)
+    """One code of the task, or one of each of its classes. eyes: what looks at images, one or more of ``EYES``."""
+    bodies: list[nn.Module] = [Pixels()]
+    if len(x_shape) == 3:
+        makers: dict[str, Callable[[], nn.Module]] = {
+            "conv": lambda: network(x_shape, None, width=width, norm="group"),
+            "dense": lambda: network(x_shape, DENSE, layers=(DENSE,)),
+        }
+        bodies = [makers[check_choice("eyes", eye, EYES)]() for eye in eyes.split(",")]
+    features = sum(outputs_of(body, x_shape) for body in bodies)
+    body = bodies[0] if len(bodies) == 1 else SideBySide(*bodies)
     if isinstance(likelihood, Classification):
         return ClassEncoder(body, features, likelihood, hidden=hidden, code=code)
     return PairEncoder(body, features, likelihood, hidden=hidden, code=code, layers=2, blocks=blocks, described=True)
@@ -37,6 +47,8 @@ def _hypernetwork(
     code: int = 32,
     hidden: int = 64,
     blocks: int = 2,
+    eyes: str = "conv",
+    body_width: int | None = None,
     parts: int = 1,
     inner_lr: float | None = None,
     inner_steps: int = 0,
@@ -53,7 +65,7 @@ def _hypernetwork(
     last = f"layers.{len(net.layers) - 1}." if isinstance(net, MLP) else "head."
     return Hypernetwork(
         net,
-        _encoder(x_shape, likelihood, hidden=hidden, code=code, blocks=blocks, width=width),
+        _encoder(x_shape, likelihood, eyes=eyes, hidden=hidden, code=code, blocks=blocks, width=body_width),
         WeightGenerator(
             net,
             code,
@@ -81,6 +93,8 @@ def _metanetworks(
     code: int = 32,
     hidden: int = 64,
     blocks: int = 2,
+    eyes: str = "conv",
+    body_width: int | None = None,
     parts: int = 4,
     temperature: float = 1.0,
     kl_weight: float = 1e-3,
@@ -109,7 +123,7 @@ def _metanetworks(
     )
     return MetaNetworks(
         net,
-        _encoder(x_shape, likelihood, hidden=hidden, code=2 * code, blocks=blocks, width=width),
+        _encoder(x_shape, likelihood, eyes=eyes, hidden=hidden, code=2 * code, blocks=blocks, width=body_width),
         NetworkGenerator(net, code, hidden=hidden, temperature=temperature),
         writer,
         likelihood,
