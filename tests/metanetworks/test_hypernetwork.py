@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from metabook import build, make_tasks
 from metabook.episode import Episode, Examples
 from metabook.likelihood import Classification, Regression
 from metabook.metanetworks import Hypernetwork
@@ -239,3 +240,14 @@ def test_bad_arguments_are_named(options, message):
     given = {"net": MLP(2, 3), "encoder": MeanTarget(), "generator": Tenth(), "likelihood": Regression(3), **options}
     with pytest.raises(ValueError, match=message):
         Hypernetwork(**given)
+
+
+def test_eyes_of_the_encoder():
+    tasks = make_tasks("permuted-glyphs", queries=1)
+    sizes = {
+        eyes: build("hypernetwork", tasks, eyes=eyes, body_width=8).encoder.each[0].in_features
+        for eyes in ("conv", "dense", "conv,dense")
+    }
+    assert sizes == {"conv": 8, "dense": 256, "conv,dense": 264}
+    with pytest.raises(ValueError, match="eyes: 'nose' given; allowed are conv, dense"):
+        build("hypernetwork", tasks, eyes="conv,nose")

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metabook.nn import MLP, Conv4, Pixels
+from metabook.nn import MLP, Conv4, Pixels, SideBySide
 
 
 def draw(*shape, seed=0):
@@ -126,3 +126,14 @@ def test_pixels_are_the_flat_input():
 @pytest.mark.parametrize("net", [MLP(1, 1), Conv4(1), Pixels()])
 def test_every_network_here_takes_the_task_dimension(net):
     assert net.takes_tasks is True
+
+
+def test_side_by_side_are_the_features_of_each():
+    torch.manual_seed(0)
+    bodies = Conv4(1, width=8, norm="none"), MLP(784, 5)
+    x = torch.randn(2, 3, 1, 28, 28)
+    both = SideBySide(*bodies)(x)
+    assert both.shape == (2, 3, 13)
+    assert torch.equal(both[..., :8], bodies[0](x)) and torch.equal(both[..., 8:], bodies[1](x))
+    with pytest.raises(ValueError, match="bodies: none given"):
+        SideBySide()
