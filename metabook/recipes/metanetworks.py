@@ -14,9 +14,11 @@ from metabook.tasks.function_mixture import FAMILIES
 SEEDS = (0, 1, 2)
 MIXED = "sine,square,relu,identity,step"
 LETTER_UNITS = "conv3,dense"
+BRANCHES = ("conv3", "dense")
 CLIP = 10.0  #: of the inner gradient, the same for all
 FUNCTION_BUDGET: Options = {"batch": 32, "lr": 0.01, "optimizer": "muon"}
-LETTER_BUDGET: Options = {"batch": 8, "lr": 0.01, "optimizer": "muon"}
+LETTER_BUDGET: Options = {"batch": 8, "lr": 0.02, "optimizer": "muon"}
+DENSE: Options = {"eyes": "dense"}  #: of the encoder, to which both kinds of letters are equally hard
 
 _COST = Measurement("multiply-adds", episodes=200, score="multiply-adds")
 #: whether the choice is the unit that is the family exactly, and what is chosen in its place
@@ -42,7 +44,7 @@ _LETTER_TESTS = tuple(
 _LETTER_CHOICES = tuple(
     Measurement(f"{kind}: {unit}", {"permuted": part}, episodes=500, batch=50, score=f"chooses {unit}")
     for kind, part in (("as they are", 0.0), ("moved", 1.0))
-    for unit in LETTER_UNITS.split(",")
+    for unit in BRANCHES
 )
 
 
@@ -75,9 +77,13 @@ FUNCTIONS = {
     ),
 }
 LETTERS = {
-    "metanetworks": Row("metanetworks", {"operations": LETTER_UNITS}, 400, (0,), explored=80, more=_LETTER_CHOICES),
-    "hypernetwork-mixed": Row("hypernetwork", {"units": LETTER_UNITS}, 400, (0,)),
-    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit}, 400, (0,)) for unit in ("conv3", "dense")},
+    "metanetworks": Row(
+        "metanetworks", {"operations": LETTER_UNITS, **DENSE}, 1_200, (0,), explored=200, more=_LETTER_CHOICES
+    ),
+    "hypernetwork-mixed": Row("hypernetwork", {"units": LETTER_UNITS, **DENSE}, 1_200, (0,)),
+    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit, **DENSE}, 1_200, (0,)) for unit in BRANCHES},
+    **{f"maml-{unit}": Row("maml", {"units": unit}, 1_200, (5,)) for unit in BRANCHES},
+    **{f"anil-{unit}": Row("anil", {"units": unit}, 1_200, (5,)) for unit in BRANCHES},
 }
 
 
@@ -98,6 +104,7 @@ def _recipe(title: str, tasks: str, row: Row, steps: int, budget: Options, tests
         tasks,
         (*tests, _COST, *row.more) if row.system != "anil" else tests,  # the body of ANIL is a cell without a head
         training=_phases(row, budget),
+        train_options={"queries": 5} if tasks == "permuted-glyphs" else {},
         options={**choices, **row.options, "inner_steps": steps},
         validated=True,
         seeds=row.seeds,
