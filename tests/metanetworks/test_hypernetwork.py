@@ -9,6 +9,7 @@ from metabook import build, make_tasks
 from metabook.episode import Episode, Examples
 from metabook.likelihood import Classification, Regression
 from metabook.metanetworks import Hypernetwork
+from metabook.metric import ProtoNet
 from metabook.nn import MLP, ClassEncoder, Linear, PairEncoder, Pixels, WeightGenerator
 from metabook.optimization import MAML
 
@@ -209,12 +210,50 @@ def test_gradcheck_of_the_meta_loss(kind):
 @pytest.mark.parametrize("kind", [Regression, Classification])
 def test_with_a_generator_that_writes_zeros_it_is_maml(kind, first_order):
     learner, episode = build(kind, inner_steps=3, first_order=first_order), draw(kind)
+    nn.init.normal_(learner.generator.bias)  # as after training; it is 0 at first
     learner.generator.silence()
     maml = MAML(learner.net, kind(3), inner_lr=0.05, inner_steps=3, first_order=first_order)
     theta = list(learner.net.parameters())
     ours, theirs = (value_and_gradient(m.meta_loss(episode), theta) for m in (learner, maml))
     close(ours, theirs, 0)
     close(learner.adapt(episode.support).weights.values(), maml.adapt(episode.support).values(), 0)
+
+
+class ClassMeans(nn.Module):
+    """The mean of each class, then its square or, for comparison, the mean of the squares."""
+
+    def __init__(self, square_first):
+        super().__init__()
+        self.square_first = square_first
+
+    def forward(self, x, y):
+        member = F.one_hot(y, 3).to(x.dtype).mT
+        means, squares = (member @ v / member.sum(2, keepdim=True) for v in (x, (x**2).sum(2, keepdim=True)))
+        return torch.cat([means, squares if self.square_first else (means**2).sum(2, keepdim=True)], 2)
+
+
+class Rows(nn.Module):
+    """Every row of a linear head from the code of its class, by one matrix: w = 2 c, b = -|c|^2."""
+
+    def forward(self, code):
+        rows = code @ torch.diag(torch.tensor([2.0, 2.0, -1.0]).to(code))
+        return {"weight": rows[..., :2], "bias": rows[..., 2]}
+
+
+def test_a_head_written_row_by_row_can_be_prototypical():
+    """-|x - c|^2 = 2 c.x - |c|^2 - |x|^2; the last term is the same for all classes.
+
+    One class has two examples, so the mean of the squares is not the square of the mean.
+    """
+    episode, likelihood = draw(Classification), Classification(3)
+    prototypes = ProtoNet(Pixels(), likelihood)
+    for square_first in (False, True):
+        head = Linear(2, 3).double()
+        for p in head.parameters():
+            nn.init.zeros_(p)
+        written = Hypernetwork(head, ClassMeans(square_first), Rows(), likelihood)
+        gap = (written(episode).probs - prototypes(episode).probs).abs().max()
+        assert gap > 1e-2 if square_first else gap < 1e-12
 
 
 def test_without_steps_the_weights_are_theta_and_what_is_written():

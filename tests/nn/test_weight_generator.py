@@ -164,6 +164,7 @@ def test_silent_it_writes_zeros_and_frozen_weights_are_left_alone():
     net.layers[0].weight.requires_grad_(False)
     frozen = net.layers[0].weight.clone()
     generator = WeightGenerator(net, C)
+    nn.init.normal_(generator.bias)  # as after training; it is 0 at first
     assert "layers.0.weight" not in generator(torch.randn(2, C))
     assert torch.equal(net.layers[0].weight, frozen)
     assert all((g == 0).all() for g in generator.silence()(torch.randn(2, C)).values())
