@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from metabook.checks import check_count, check_positive
 from metabook.mapping import Phi
 
 
@@ -87,6 +88,21 @@ def clipped(grads: Phi, limit: float) -> Phi:
     squares = torch.stack([g.flatten(1).square().sum(1) for g in grads.values()]).sum(0)  # [B]
     factor = limit * squares.clamp(min=limit**2).rsqrt()
     return {name: g * factor.view(-1, *[1] * (g.dim() - 1)) for name, g in grads.items()}
+
+
+def check_descent(
+    inner_lr: float, inner_steps: int, clip: float | None, chunk: int | None
+) -> tuple[float, int, float | None, int | None]:
+    """The four, if rate and clip are above 0 and a chunk has at least one task; no step, clip or chunk is allowed too.
+
+    Raises TypeError or ValueError that names the argument.
+    """
+    return (
+        check_positive("inner_lr", inner_lr),
+        check_count("inner_steps", inner_steps, least=0),
+        None if clip is None else check_positive("clip", clip),
+        None if chunk is None else check_count("chunk", chunk),
+    )
 
 
 def without_running_statistics(net: nn.Module, name: str = "net") -> nn.Module:

@@ -1,4 +1,9 @@
-"""MetaNetworks: read the support set, write an architecture, then the weights that belong to it."""
+"""MetaNetworks: read the support set, write an architecture, then the weights that belong to it.
+
+support -> encoder -> q(z) -> code z -> chooser -> architecture: operations a, inputs v
+z, a, v -> writer -> theta + g(z, a, v) -> gradient steps on the support set -> weights phi
+query x -> net with a, v and phi -> prediction
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from metabook.checks import check_choice, check_count, check_positive, check_weight
+from metabook.checks import check_choice, check_count, check_weight
 from metabook.episode import Episode, Examples
-from metabook.inner_loop import descend, start, without_running_statistics
+from metabook.inner_loop import check_descent, descend, start, without_running_statistics
 from metabook.latent import Gaussian
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
@@ -27,7 +32,7 @@ class TaskNetwork(NamedTuple):
 
     code: Tensor  #: [B, Z], or [B, N, Z] with a code for each class
     belief: Architecture  #: how probable each choice is
-    choice: Architecture  #: what the network uses, one-hot unless the learner mixes
+    choice: Architecture  #: what the network uses: one-hot, or with "soft" the belief itself
     weights: Phi  #: name -> [B, *p], after the steps
     kl: Tensor  #: of the belief about the code, in nats, [B]
 
@@ -84,20 +89,16 @@ class MetaNetworks(MetaLearner):
         self.encoder = without_running_statistics(encoder, "encoder")
         self.chooser, self.writer = chooser, writer
         self.choose = check_choice("choose", choose, WAYS)
-        self.kl_weight, self.cost_weight = (
-            check_weight("kl_weight", kl_weight),
-            check_weight("cost_weight", cost_weight),
-        )
-        self.entropy_weight, self.sharpness = check_weight("entropy_weight", entropy_weight), sharpness
+        self.kl_weight = check_weight("kl_weight", kl_weight)
+        self.cost_weight = check_weight("cost_weight", cost_weight)
+        self.entropy_weight = check_weight("entropy_weight", entropy_weight)
+        self.sharpness = check_weight("sharpness", sharpness)
         if check_weight("exploration", exploration) > 1:
             raise ValueError(f"exploration: {exploration} given; 0 to 1 is allowed")
         self.exploration, self.draws = exploration, check_count("draws", draws)
-        self.inner_lr = check_positive("inner_lr", inner_lr)
-        self.inner_steps = check_count("inner_steps", inner_steps, least=0)
+        self.inner_lr, self.inner_steps, self.clip, self.chunk = check_descent(inner_lr, inner_steps, clip, chunk)
         self.first_order = first_order or choose != "soft"  # what compares or is one-hot stops gradients on purpose
-        self.second_order = not first_order  #: of the steps
-        self.clip = clip if clip is None else check_positive("clip", clip)
-        self.chunk = chunk if chunk is None else check_count("chunk", chunk)
+        self.second_order = not first_order  #: whether the gradient goes through the gradients of the inner steps
 
     def adapt(self, support: Examples) -> TaskNetwork:
         """The network of each task: the mean of its code, the most probable choices, the weights after the steps."""
@@ -137,7 +138,7 @@ class MetaNetworks(MetaLearner):
         return Gaussian(mean, log_sd.exp())
 
     def _compared(self, batch: Episode, code: Tensor) -> Tensor:
-        """Several choices for every task, each with its own weights: [B]."""
+        """Several choices for every task, each with its own weights; what trains weights and belief: [B]."""
         belief, b = self.chooser(code), batch.batch_size
         explored = Architecture(*(p.detach() for p in belief.explored(self.exploration)))
         if len(self.net.edges) == 1:  # all of them
@@ -157,18 +158,19 @@ class MetaNetworks(MetaLearner):
         return (weights * fits).sum(1) - (r * belief.log_prob(choices)).sum(1)
 
     def _end_to_end(self, batch: Episode, code: Tensor) -> Tensor:
-        """One choice or mixture for every task, through which the gradient goes: [B]."""
+        """One choice or mixture for every task, through which the gradient goes; what trains it all: [B]."""
         belief = self.chooser(code)
         used = belief if self.choose == "soft" else belief.straight_through()
         regulariser = self.cost_weight * self.net.cost(used) + self.entropy_weight * belief.entropy()
         return self._fit(batch, code, used) + regulariser
 
     def _fit(self, batch: Episode, code: Tensor, choice: Architecture) -> Tensor:
+        """Query losses of the networks with these choices, whose weights are written and stepped on the support."""
         weights = self._weights(code, choice, batch.support)
         return self._losses({**weights, **choice._asdict()}, batch.query)
 
     def _weights(self, code: Tensor, choice: Architecture, support: Examples) -> Phi:
-        # phi_0 = theta + g(z, alpha);  phi_{t+1} = phi_t - lr * grad L(phi_t), alpha fixed
+        # phi_0 = theta + g(z, a, v);  phi_{t+1} = phi_t - alpha * grad L(phi_t), a and v fixed
         written = self.writer(code, choice.operations * choice.inputs.unsqueeze(2))
         return descend(
             lambda phi: self._losses({**phi, **choice._asdict()}, support),

@@ -32,7 +32,7 @@ class Edge(nn.Module):
         """x: [B, S, *X]; weights: [O], or [B, O] of each task."""
         h = self.first(x)
         outputs = [op(h) for op in self.operations.values()]
-        # sum over o of alpha_o op_o(W x)
+        # sum over o of a_o op_o(W x)
         return sum((_of(weights[..., o], y) * y for o, y in enumerate(outputs)), torch.zeros_like(outputs[0]))
 
 

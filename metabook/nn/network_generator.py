@@ -34,7 +34,7 @@ class NetworkGenerator(nn.Module):
         h = torch.relu(self.hidden(code.mean(1)))
         edges, operations = self.shape
         a, v = (self.logits(h) / self.temperature).split([edges * operations, edges], 1)
-        # alpha_e = softmax over operations,  v_j = softmax over the edges into node j
+        # a_e = softmax over operations,  v_j = softmax over the edges into node j
         inputs = torch.cat([w.softmax(1) for w in by_node(v)], 1)
         return Architecture(a.unflatten(1, self.shape).softmax(2), inputs)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from metabook.checks import check_count, check_positive
 from metabook.episode import Episode, Examples
-from metabook.inner_loop import descend, start, without_running_statistics
+from metabook.inner_loop import check_descent, descend, start, without_running_statistics
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
 from metabook.mapping import Phi, per_chunk, run, run_per_chunk
@@ -44,12 +43,8 @@ class MAML(MetaLearner):
     ) -> None:
         super().__init__(likelihood)
         self.net = without_running_statistics(net)
-        self.inner_lr = check_positive("inner_lr", inner_lr)
-        self.inner_steps = check_count("inner_steps", inner_steps, least=0)
-        self.first_order = first_order
-        self.how = how
-        self.clip = clip if clip is None else check_positive("clip", clip)
-        self.chunk = chunk if chunk is None else check_count("chunk", chunk)
+        self.inner_lr, self.inner_steps, self.clip, self.chunk = check_descent(inner_lr, inner_steps, clip, chunk)
+        self.first_order, self.how = first_order, how
 
     def adapt(self, support: Examples) -> Phi:
         """Weights after the inner steps, name -> [B, *p]."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from metabook.checks import check_count, check_range, check_weight
-from metabook.episode import Episode, Examples
+from metabook.episode import Episode
 from metabook.functions import FAMILIES, RANGES, shapes
 from metabook.learner import MetaLearner
 from metabook.likelihood import Regression
+from metabook.tasks.curves import draw_examples
 from metabook.tasks.protocol import score_predictions
 
 
@@ -77,10 +79,9 @@ class FunctionFamilies:
 
     def episode(self, parameters: Member, generator: torch.Generator) -> Episode:
         """New support and query examples of the given functions."""
-        n, s, device = len(parameters.family), self.shots, generator.device
-        x = torch.empty(n, s + self.queries, 1, device=device).uniform_(*self.x_range, generator=generator)
-        y = self.curve(parameters, x) + self.noise * torch.randn(x.shape, generator=generator, device=device)
-        return Episode(Examples(x[:, :s], y[:, :s]), Examples(x[:, s:], y[:, s:]))
+        sizes = (self.shots, self.queries)
+        functions = len(parameters.family)
+        return draw_examples(partial(self.curve, parameters), functions, sizes, self.x_range, generator, self.noise)
 
     def sample(self, n: int, generator: torch.Generator) -> Episode:
         """n independent tasks: x and y [n, shots, 1] and [n, queries, 1] on the generator's device."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from metabook.checks import check_choice, check_count, check_range, check_weight
-from metabook.episode import Episode, Examples
+from metabook.episode import Episode
 from metabook.learner import MetaLearner
 from metabook.likelihood import Regression
+from metabook.tasks.curves import draw_examples
 from metabook.tasks.protocol import score_predictions
 
 FAMILIES = ("linear", "quadratic", "sine", "hinge", "step")
@@ -95,11 +97,15 @@ class FunctionMixture:
 
     def episode(self, parameters: MixtureMember, generator: torch.Generator) -> Episode:
         """New support and query examples of the given functions."""
-        n, s, device = len(parameters.family), self.shots, generator.device
-        parts = ((s, self.x_range), (self.queries, self.query_range))
-        x = torch.cat([torch.empty(n, c, 1, device=device).uniform_(*r, generator=generator) for c, r in parts], 1)
-        y = self.curve(parameters, x) + self.noise * torch.randn(x.shape, generator=generator, device=device)
-        return Episode(Examples(x[:, :s], y[:, :s]), Examples(x[:, s:], y[:, s:]))
+        return draw_examples(
+            partial(self.curve, parameters),
+            len(parameters.family),
+            (self.shots, self.queries),
+            self.x_range,
+            generator,
+            self.noise,
+            query_range=self.query_range,
+        )
 
     def sample(self, n: int, generator: torch.Generator) -> Episode:
         """n independent tasks: x and y [n, shots, 1] and [n, queries, 1] on the generator's device."""

@@ -11,6 +11,7 @@ from metabook.checks import check_count, check_range, check_weight
 from metabook.episode import Episode, Examples
 from metabook.learner import MetaLearner
 from metabook.likelihood import Regression
+from metabook.tasks.curves import draw_examples
 from metabook.tasks.protocol import score_predictions
 
 
@@ -67,13 +68,11 @@ class NamedSinusoids:
 
     def episode(self, parameters: NamedSinusoid, generator: torch.Generator) -> Episode:
         """New support and query examples of the given tasks."""
-        n, s, device = len(parameters.name), self.shots, generator.device
-        x = torch.empty(n, s + self.queries, 1, device=device).uniform_(*self.x_range, generator=generator)
-        noise = self.noise * torch.randn(x.shape, generator=generator, device=device)
-        y = parameters.amplitude.view(-1, 1, 1) * x.sin() + noise
-        named = torch.nn.functional.one_hot(parameters.name, self.names).to(x.dtype)
-        inputs = torch.cat([x, named.unsqueeze(1).expand(-1, x.shape[1], -1)], 2)
-        return Episode(Examples(inputs[:, :s], y[:, :s]), Examples(inputs[:, s:], y[:, s:]))
+        amplitude, sizes = parameters.amplitude.view(-1, 1, 1), (self.shots, self.queries)
+        waves = draw_examples(lambda x: amplitude * x.sin(), len(amplitude), sizes, self.x_range, generator, self.noise)
+        named = torch.nn.functional.one_hot(parameters.name, self.names).to(amplitude.dtype).unsqueeze(1)
+        beside = (torch.cat([part.x, named.expand(-1, part.x.shape[1], -1)], 2) for part in waves)
+        return Episode(*(Examples(x, part.y) for x, part in zip(beside, waves, strict=True)))
 
     def sample(self, n: int, generator: torch.Generator) -> Episode:
         """n independent tasks: x [n, S, 1 + names], y [n, S, 1] on the generator's device."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from metabook.checks import check_count, check_range
-from metabook.episode import Episode, Examples
+from metabook.episode import Episode
 from metabook.learner import MetaLearner
 from metabook.likelihood import Regression
+from metabook.tasks.curves import draw_examples
 from metabook.tasks.protocol import score_predictions
 
 
@@ -71,10 +73,8 @@ class Sinusoids:
 
     def episode(self, parameters: Sinusoid, generator: torch.Generator) -> Episode:
         """New support and query examples of the given tasks."""
-        n, s = len(parameters.phase), self.shots
-        x = torch.empty(n, s + self.queries, 1, device=generator.device).uniform_(*self.x_range, generator=generator)
-        y = self.curve(parameters, x)
-        return Episode(Examples(x[:, :s], y[:, :s]), Examples(x[:, s:], y[:, s:]))
+        sizes = (self.shots, self.queries)
+        return draw_examples(partial(self.curve, parameters), len(parameters.phase), sizes, self.x_range, generator)
 
     def sample(self, n: int, generator: torch.Generator) -> Episode:
         """n independent tasks: x and y [n, shots, 1] and [n, queries, 1] on the generator's device."""

@@ -294,6 +294,7 @@ def test_draws_estimate_the_mean_over_all_choices():
     [
         ({"choose": "hard"}, "choose: 'hard' given; allowed are decoupled, straight-through, soft"),
         ({"kl_weight": -1.0}, "kl_weight: -1.0 given; a finite number of at least 0"),
+        ({"sharpness": -1.0}, "sharpness: -1.0 given; a finite number of at least 0"),
         ({"exploration": 1.5}, "exploration: 1.5 given; 0 to 1 is allowed"),
         ({"draws": 0}, "draws: 0 given; at least 1"),
         ({"inner_steps": -1}, "inner_steps: -1 given; at least 0"),

@@ -10,8 +10,8 @@ from metabook.tasks import FewShot, FunctionMixture, Permuted, Tasks
 
 
 def tasks(**options):
-    """Thirty classes of two images 2 x 3, every pixel of its own value."""
-    x = torch.arange(60 * 6, dtype=torch.float32).view(60, 1, 2, 3)
+    """Thirty classes of two images of 2 channels, 2 x 3 pixels, every pixel of its own value."""
+    x = torch.arange(60 * 12, dtype=torch.float32).view(60, 2, 2, 3)
     return Permuted(FewShot(x, torch.arange(30).repeat_interleave(2), way=3, shots=1, queries=1), **options)
 
 
@@ -20,16 +20,18 @@ def generator(device, seed=0):
 
 
 def test_all_images_of_a_task_are_moved_alike_or_not_at_all(device):
-    """Undone, a moved image has its six values in order; images of the other tasks have them in order as they are."""
+    """Undone, a channel of a moved image has its six values in order, and the second channel follows the first; images
+    of the other tasks are so as they are."""
     mixture = tasks()
-    assert isinstance(mixture, Tasks) and mixture.x_shape == (1, 2, 3)
+    assert isinstance(mixture, Tasks) and mixture.x_shape == (2, 2, 3)
     (episode, scrambled) = mixture.draw(40, generator(device))
     assert 0 < scrambled.sum() < 40
     back = mixture.order.argsort().to(device)
     for part in episode:
-        pixels = part.x.flatten(2)
-        undone = torch.where(scrambled.view(-1, 1, 1), pixels[..., back], pixels)
+        pixels = part.x.flatten(3)
+        undone = torch.where(scrambled.view(-1, 1, 1, 1), pixels[..., back], pixels)
         assert ((undone[..., 1:] - undone[..., :-1]) == 1).all()
+        assert (undone[:, :, 1] - undone[:, :, 0] == 6).all()
 
 
 def test_the_share_is_kept_and_the_permutation_is_of_its_seed(device):
@@ -45,6 +47,7 @@ def test_the_share_is_kept_and_the_permutation_is_of_its_seed(device):
 def test_every_part_has_the_same_permutation_and_letters_of_its_own():
     parts = [make_tasks("permuted-glyphs", part=p) for p in ("train", "test")]
     assert torch.equal(parts[0].order, parts[1].order) and parts[0].tasks.classes != parts[1].tasks.classes
+    assert make_tasks("permuted-glyphs", part="test", permuted=1.0).draw(9, generator("cpu")).scrambled.all()
     episode = parts[0].sample(2, generator("cpu"))
     assert torch.equal(episode.query.x, parts[0].sample(2, generator("cpu")).query.x)
 
