@@ -1,10 +1,11 @@
-"""Draw the figures of the prose that no notebook makes: book/_static/quadratics.svg.
+"""Draw the figures of the prose that no notebook makes: book/_static/quadratics.svg, and continual.svg once recorded.
 
 python book/_tools/draw_figures.py
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +15,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from metabook.plots import COLOURS, GREY, use_style
+from metabook.recipes.continual import FIRST, RECIPES, SECOND
+from metabook.record import RESULTS
 
 STATIC = Path(__file__).resolve().parents[1] / "_static"
 
@@ -47,7 +50,37 @@ def quadratics() -> None:
     plt.close(figure)
 
 
+def continual(target: Path = STATIC / "continual.svg", results: Path = RESULTS) -> None:
+    """Both accuracies on the way to digits and back, a panel for each learner; a thin line is a seed."""
+    found = {name: json.loads((results / f"{name}.json").read_text("utf-8")) for name in RECIPES}
+    figure, axes = plt.subplots(1, len(found), figsize=(8.2, 3.6), sharey=True, squeeze=False)
+    for axis, record in zip(axes[0], found.values(), strict=True):
+        turn = record["curves"][0]["away"][-1]["steps"]
+        lines = [
+            (FIRST, ("away", "back"), COLOURS[0], "-", f"{FIRST}, on the way to {SECOND} and back"),
+            (FIRST, ("stay",), COLOURS[0], ":", f"{FIRST}, had it stayed"),
+            (SECOND, ("away", "back"), COLOURS[5], "-", f"{SECOND}, after training on {FIRST}"),
+            (SECOND, ("fresh",), COLOURS[5], "--", f"{SECOND}, from first weights"),
+        ]
+        for test, curves, colour, style, label in lines:
+            parts = [[point for curve in curves for point in seed[curve]] for seed in record["curves"]]
+            steps = [p["steps"] + turn * (c == "back") for c in curves for p in record["curves"][0][c]]
+            scores = np.array([[point[test]["mean"] for point in part] for part in parts])
+            axis.plot(steps, scores.T, color=colour, ls=style, lw=0.6, alpha=0.5)
+            axis.plot(steps, scores.mean(0), color=colour, ls=style, label=label)
+        axis.axvline(turn, color=GREY, lw=1)
+        axis.set(title=record["system"], xlabel=f"steps on {SECOND} | then on {FIRST}")
+        axis.grid(color=GREY, alpha=0.2)
+    axes[0][0].set_ylabel("accuracy, 5-way 1-shot")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    figure.savefig(target, metadata={"Date": None})
+    plt.close(figure)
+
+
 if __name__ == "__main__":
     plt.rcParams["svg.hashsalt"] = "metabook"
     use_style()
     quadratics()
+    if all((RESULTS / f"{name}.json").exists() for name in RECIPES):
+        continual()

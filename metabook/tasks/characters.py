@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metabook.checks import check_count
-from metabook.data import folder, glyphs, omniglot
+from metabook.data import digits, folder, glyphs, omniglot
 from metabook.data.class_images import ClassImages, concatenate
 from metabook.tasks.challenge import OmniglotChallenge
 from metabook.tasks.composed import Composed
@@ -67,6 +67,15 @@ def glyph_images(part: str, classes: int | None = None) -> ClassImages:
     if check_count("classes", classes) > len(data.names):
         raise ValueError(f"classes: {classes} given; the {part} part has {len(data.names)} letters")
     return data.select(i * len(data.names) // classes for i in range(classes))
+
+
+def digit_tasks(part: str, *, way: int = 5, shots: int = 1, queries: int = 15) -> FewShot:
+    """Handwritten digits. With ten classes there are none to hold out: the parts differ in their drawings.
+
+    So a learner is tested on new drawings of classes it has seen; which of them has which label is drawn anew.
+    """
+    data = digits.load(part)
+    return FewShot(data.images, data.labels, way=way, shots=shots, queries=queries)
 
 
 def omniglot_tasks(

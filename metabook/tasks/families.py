@@ -10,6 +10,7 @@ from metabook.checks import check_choice
 from metabook.tasks.characters import (
     challenge_tasks,
     character_domain_tasks,
+    digit_tasks,
     folder_tasks,
     glyph_tasks,
     omniglot_tasks,
@@ -35,7 +36,8 @@ class TaskFamily(NamedTuple):
     """One entry: how to build the tasks of a family.
 
     A family of endless tasks (functions of its options alone) draws the tasks of every part from one distribution: two
-    draws never meet. A family over a data set gives each part classes of its own, and its ``make`` takes the part.
+    draws never meet. A family over a data set gives each part classes of its own, the digits drawings of its own, and
+    its ``make`` takes the part.
     """
 
     make: Callable[..., Tasks]  #: (**options) -> tasks, or (part, **options) -> tasks
@@ -71,6 +73,7 @@ TASKS: dict[str, TaskFamily] = {
     "clusters": TaskFamily(Clusters, "Gaussian clusters; the Bayes optimum is known"),
     "gp": TaskFamily(GaussianProcess, "draws from a Gaussian process; the posterior is known"),
     "glyphs": TaskFamily(glyph_tasks, "printed letters of many scripts, shipped with the package"),
+    "digits": TaskFamily(digit_tasks, "handwritten digits that come with scikit-learn; the parts share classes"),
     "permuted-glyphs": TaskFamily(
         permuted_glyph_tasks, "printed letters, half of the tasks with all pixels moved by one permutation"
     ),

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metabook import build, make_tasks
+import metabook
 from metabook.episode import Episode, Examples
 from metabook.likelihood import Classification, Regression
 from metabook.metanetworks import Hypernetwork
@@ -282,11 +282,11 @@ def test_bad_arguments_are_named(options, message):
 
 
 def test_eyes_of_the_encoder():
-    tasks = make_tasks("permuted-glyphs", queries=1)
+    tasks = metabook.make_tasks("permuted-glyphs", queries=1)
     sizes = {
-        eyes: build("hypernetwork", tasks, eyes=eyes, body_width=8).encoder.each[0].in_features
+        eyes: metabook.build("hypernetwork", tasks, eyes=eyes, body_width=8).encoder.each[0].in_features
         for eyes in ("conv", "dense", "conv,dense")
     }
     assert sizes == {"conv": 8, "dense": 256, "conv,dense": 264}
     with pytest.raises(ValueError, match="eyes: 'nose' given; allowed are conv, dense"):
-        build("hypernetwork", tasks, eyes="conv,nose")
+        metabook.build("hypernetwork", tasks, eyes="conv,nose")
