@@ -64,11 +64,11 @@ class Row(NamedTuple):
 FUNCTIONS = {
     "metanetworks": Row("metanetworks", explored=400, more=_FUNCTION_CHOICES),
     "hypernetwork-sine": Row("hypernetwork", {"units": "sine"}),
-    "hypernetwork-mixed": Row("hypernetwork", {"units": MIXED}),
+    "hypernetwork-mixed": Row("hypernetwork", {"units": MIXED}, inner_steps=(0,)),
     **{f"maml-{unit}": Row("maml", {"units": unit, "clip": CLIP}, inner_steps=(5,)) for unit in ("relu", "sine")},
     "maml-mixed": Row("maml", {"units": MIXED, "clip": CLIP}, inner_steps=(5,)),
     "anil-sine": Row("anil", {"units": "sine"}, inner_steps=(5,)),
-    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit}, inner_steps=(0,)) for unit in ("relu", "square")},
+    "hypernetwork-relu": Row("hypernetwork", {"units": "relu"}, inner_steps=(0,)),
     "metanetworks-straight-through": Row(
         "metanetworks", {"choose": "straight-through"}, inner_steps=(0,), more=_FUNCTION_CHOICES
     ),
@@ -78,12 +78,12 @@ FUNCTIONS = {
 }
 LETTERS = {
     "metanetworks": Row(
-        "metanetworks", {"operations": LETTER_UNITS, **DENSE}, 1_200, (0,), explored=200, more=_LETTER_CHOICES
+        "metanetworks", {"operations": LETTER_UNITS, **DENSE}, 700, (0,), explored=140, more=_LETTER_CHOICES
     ),
-    "hypernetwork-mixed": Row("hypernetwork", {"units": LETTER_UNITS, **DENSE}, 1_200, (0,)),
-    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit, **DENSE}, 1_200, (0,)) for unit in BRANCHES},
-    **{f"maml-{unit}": Row("maml", {"units": unit}, 1_200, (5,)) for unit in BRANCHES},
-    **{f"anil-{unit}": Row("anil", {"units": unit}, 1_200, (5,)) for unit in BRANCHES},
+    "hypernetwork-mixed": Row("hypernetwork", {"units": LETTER_UNITS, **DENSE}, 700, (0,)),
+    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit, **DENSE}, 700, (0,)) for unit in BRANCHES},
+    **{f"maml-{unit}": Row("maml", {"units": unit}, 700, (5,)) for unit in BRANCHES},
+    **{f"anil-{unit}": Row("anil", {"units": unit}, 700, (5,)) for unit in BRANCHES},
 }
 
 
