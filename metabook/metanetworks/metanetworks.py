@@ -15,7 +15,7 @@ from metabook.latent import Gaussian
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
 from metabook.mapping import Phi, per_chunk, run, run_per_chunk
-from metabook.nn import CellNet, NetworkGenerator, WeightGenerator
+from metabook.nn import CellNet, NetworkGenerator
 from metabook.nn.architecture import Architecture
 from metabook.nn.weight_generator import add
 
@@ -46,7 +46,8 @@ class MetaNetworks(MetaLearner):
         through a mixture of all; ``adapt`` uses what was trained. All but "soft" predict with a discrete network.
 
     net: the cell network. encoder: any module from the support set to [B, 2 Z], mean and log standard deviation of the
-        code, or [B, N, 2 Z] for classes. chooser, writer: the generators of architecture and weights.
+        code, or [B, N, 2 Z] for classes. chooser, writer: the generators of architecture and weights. A belief
+        that all share is judged by the mean over tasks. Where ``NothingWritten`` writes, tasks start alike as in MAML.
     kl_weight: beta; with 0 the code is its mean. cost_weight: nats for each multiply-add of a prediction.
     entropy_weight: on the entropy of the choices, in the end-to-end ways.
     exploration: of "decoupled"; sharpness: how much of a better loss makes a choice responsible; draws: of choices,
@@ -62,7 +63,7 @@ class MetaNetworks(MetaLearner):
         net: CellNet,
         encoder: nn.Module,
         chooser: NetworkGenerator,
-        writer: WeightGenerator,
+        writer: nn.Module,
         likelihood: Likelihood,
         *,
         choose: str = "decoupled",
@@ -84,10 +85,8 @@ class MetaNetworks(MetaLearner):
         self.encoder = without_running_statistics(encoder, "encoder")
         self.chooser, self.writer = chooser, writer
         self.choose = check_choice("choose", choose, WAYS)
-        self.kl_weight, self.cost_weight = (
-            check_weight("kl_weight", kl_weight),
-            check_weight("cost_weight", cost_weight),
-        )
+        self.kl_weight = check_weight("kl_weight", kl_weight)
+        self.cost_weight = check_weight("cost_weight", cost_weight)
         self.entropy_weight, self.sharpness = check_weight("entropy_weight", entropy_weight), sharpness
         if check_weight("exploration", exploration) > 1:
             raise ValueError(f"exploration: {exploration} given; 0 to 1 is allowed")
@@ -145,14 +144,15 @@ class MetaNetworks(MetaLearner):
             weights = explored.log_prob(choices).exp()  # (1 - epsilon) stopgrad(p_o) + epsilon / O
             corrected = torch.zeros_like(weights)
         else:  # draws
-            choices = explored.draw(self.draws)
+            choices = explored.draw(self.draws, alike=self.chooser.shared)
             weights = torch.full_like(explored.log_prob(choices), 1 / self.draws)
             corrected = explored.log_prob(choices)
         k = weights.shape[1]
         many = Episode(*(Examples(*(t.repeat_interleave(k, 0) for t in part)) for part in batch))
         fits = self._fit(many, code.repeat_interleave(k, 0), choices).unflatten(0, (b, k))
         costs = self.cost_weight * self.net.cost(choices).unflatten(0, (b, k))
-        r = responsibilities(fits.detach(), costs + corrected, self.sharpness)
+        judged = fits.detach().mean(0, keepdim=True) if self.chooser.shared else fits.detach()
+        r = responsibilities(judged, costs + corrected, self.sharpness)
         # sum over o of w_o L_o  -  sum over o of r_o log p_o
         return (weights * fits).sum(1) - (r * belief.log_prob(choices)).sum(1)
 

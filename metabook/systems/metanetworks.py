@@ -10,6 +10,7 @@ from metabook.likelihood import Classification, Likelihood
 from metabook.metanetworks import Hypernetwork, MetaNetworks
 from metabook.nn import ClassEncoder, Conv4, NetworkGenerator, PairEncoder, Pixels, WeightGenerator
 from metabook.nn.networks import MLP
+from metabook.nn.weight_generator import NothingWritten
 from metabook.systems import meta_networks
 from metabook.systems.entry import Shape, System, cell, inner_rate, network
 
@@ -75,6 +76,8 @@ def _metanetworks(
     operations: str = "",
     nodes: int = 1,
     choose: str = "decoupled",
+    shared: bool = False,
+    written: bool = True,
     code: int = 32,
     hidden: int = 64,
     parts: int = 4,
@@ -92,21 +95,23 @@ def _metanetworks(
     width: int | None = None,
 ) -> MetaNetworks:
     net = cell(x_shape, likelihood.size, operations, nodes=nodes, width=width)
-    writer = WeightGenerator(
-        net,
-        code,
-        only="head." if len(x_shape) == 3 else "",
-        head="head." if isinstance(likelihood, Classification) else None,
-        edges=net.edge_names(),
-        operations=len(net.choices),
-        parts=parts,
-        hidden=hidden,
-        chunk=CHUNK[len(x_shape) == 3],
-    )
+    writer: nn.Module = NothingWritten()
+    if written:
+        writer = WeightGenerator(
+            net,
+            code,
+            only="head." if len(x_shape) == 3 else "",
+            head="head." if isinstance(likelihood, Classification) else None,
+            edges=net.edge_names(),
+            operations=len(net.choices),
+            parts=parts,
+            hidden=hidden,
+            chunk=CHUNK[len(x_shape) == 3],
+        )
     return MetaNetworks(
         net,
         _encoder(x_shape, likelihood, hidden=hidden, code=2 * code, width=width),
-        NetworkGenerator(net, code, hidden=hidden, temperature=temperature),
+        NetworkGenerator(net, code, hidden=hidden, temperature=temperature, shared=shared),
         writer,
         likelihood,
         choose=choose,
