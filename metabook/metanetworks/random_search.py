@@ -90,4 +90,4 @@ def _draw(cell: CellNet, n: int, seed: int) -> list[Architecture]:
 
 
 def _edges(net: CellNet) -> tuple[tuple[str, str], ...]:
-    return tuple((name, next(iter(edge.operations))) for name, edge in net.edges.items())  # type: ignore[arg-type,union-attr]
+    return tuple((name, next(iter(edge.operations))) for name, edge in net.edges.items())  # type: ignore[arg-type]
