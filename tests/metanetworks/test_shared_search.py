@@ -53,13 +53,14 @@ def close(ours, theirs, tolerance=1e-12):
 
 
 def test_a_shared_belief_by_hand():
-    """Logits log 3, 0 and 0, 0: three quarters and a quarter, a half each for the edges into node 2, whatever the code.
-    At temperature 1/2 the logits count twice: 9 to 1."""
+    """Weight and bias log 3 / 2 make a logit of log 3 beside 0: three quarters and a quarter; a half each for the edges
+    into node 2, whatever the code. At temperature 1/2 the logits count twice: 9 to 1."""
     net = CellNet((1,), 1, operations=("sine", "square"), nodes=2, width=1)
     for temperature, first in ((1.0, 0.75), (0.5, 0.9)):
         chooser = NetworkGenerator(net, Z, temperature=temperature, shared=True).double()
         with torch.no_grad():
-            chooser.logits.bias[:6:2] = torch.tensor(3.0).log()
+            for p in (chooser.logits.weight[:, 0], chooser.logits.bias):
+                p[:6:2] = torch.tensor(3.0).log() / 2
         for code in (torch.randn(4, Z).double(), torch.randn(4, 3, Z).double()):
             belief = chooser(code)
             operations, inputs = torch.tensor([first, 1 - first]), torch.tensor([1.0, 0.5, 0.5])
@@ -117,9 +118,12 @@ def test_a_shared_one_hot_belief_is_the_fixed_cell(kind, way, steps, nodes):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_all_tasks_have_the_same_architecture_only_if_it_is_shared(way):
-    """Whatever the support sets, also after the codes have been moved apart."""
+    """Whatever the support sets, wherever training has moved the parameters."""
     for shared in (True, False):
         learner, episode = learner_of(shared=shared, choose=way), draw(tasks=8)
+        with torch.no_grad():
+            for p in learner.chooser.parameters():
+                p.add_(torch.randn_like(p))
         belief = learner.adapt(episode.support).belief.operations
         assert torch.equal(belief, belief[:1].expand_as(belief)) == shared
 
