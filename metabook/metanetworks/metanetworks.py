@@ -20,7 +20,7 @@ from metabook.latent import Gaussian
 from metabook.learner import MetaLearner
 from metabook.likelihood import Likelihood
 from metabook.mapping import Phi, per_chunk, run, run_per_chunk
-from metabook.nn import CellNet, NetworkGenerator, WeightGenerator
+from metabook.nn import CellNet, NetworkGenerator
 from metabook.nn.architecture import Architecture
 from metabook.nn.weight_generator import add
 
@@ -40,22 +40,21 @@ class TaskNetwork(NamedTuple):
 class MetaNetworks(MetaLearner):
     """MetaNetworks: write a network for each task, first its architecture, then its weights, then take steps.
 
-    The idea is known from descriptions alone; the parts are a variational encoder (Kingma and Welling 2014), choices as
-    in Liu, Simonyan, Yang (2019), arXiv:1806.09055, and the hypernetwork of Ha, Dai, Le (2017), arXiv:1609.09106.
+    By this name known from descriptions alone; M-NAS (Wang et al. 2020, AAAI) is nearest. The parts: a variational
+    encoder (Kingma and Welling 2014), choices as in Liu, Simonyan, Yang (2019), the hypernetwork of Ha et al. (2017).
     State: code, belief, choice, weights and kl of each task (``TaskNetwork``).
     Chapter: metanetworks.
-    Differs: nothing to differ from. How the choice is trained, ``choose``, is the open question. "decoupled" compares
-        the query losses of several choices, each with weights of its own: the weights learn from all of them, as
-        likely as they are (and any with probability ``exploration``), the choice from which was best (cross-entropy to
-        ``responsibilities``). "straight-through" and "soft" are one gradient end to end, through one-hot choices or
-        through a mixture of all; ``adapt`` uses what was trained. All but "soft" predict with a discrete network.
+    Differs: how to train the choice, ``choose``, is open. "decoupled" compares query losses of several choices, each
+        with weights of its own: the weights learn from all, as likely as they are (and any with probability
+        ``exploration``), the choice from which was best (cross-entropy to ``responsibilities``). "straight-through" and
+        "soft" are one gradient end to end, through one-hot choices or through a mixture of all.
 
     net: the cell network. encoder: any module from the support set to [B, 2 Z], mean and log standard deviation of the
-        code, or [B, N, 2 Z] for classes. chooser, writer: the generators of architecture and weights.
+        code, or [B, N, 2 Z] for classes. chooser, writer: the generators of architecture and weights. A belief that all
+        share is judged by the mean over tasks; where ``NothingWritten`` writes, all tasks start alike.
     kl_weight: beta; with 0 the code is its mean. cost_weight: nats for each multiply-add of a prediction.
     entropy_weight: on the entropy of the choices, in the end-to-end ways.
-    exploration: of "decoupled"; sharpness: how much of a better loss makes a choice responsible; draws: of choices,
-        where a cell has too many to compare them all.
+    exploration, sharpness, draws: of "decoupled"; draws of choices, where a cell has too many to compare them all.
     inner_lr, inner_steps, first_order, clip, chunk: as in ``MAML``.
 
     Raises TypeError or ValueError for an unknown way to choose, weights below 0, counts below 1, a rate that is not
@@ -67,7 +66,7 @@ class MetaNetworks(MetaLearner):
         net: CellNet,
         encoder: nn.Module,
         chooser: NetworkGenerator,
-        writer: WeightGenerator,
+        writer: nn.Module,
         likelihood: Likelihood,
         *,
         choose: str = "decoupled",
@@ -146,14 +145,15 @@ class MetaNetworks(MetaLearner):
             weights = explored.log_prob(choices).exp()  # (1 - epsilon) stopgrad(p_o) + epsilon / O
             corrected = torch.zeros_like(weights)
         else:  # draws
-            choices = explored.draw(self.draws)
+            choices = explored.draw(self.draws, alike=self.chooser.shared)
             weights = torch.full_like(explored.log_prob(choices), 1 / self.draws)
             corrected = explored.log_prob(choices)
         k = weights.shape[1]
         many = Episode(*(Examples(*(t.repeat_interleave(k, 0) for t in part)) for part in batch))
         fits = self._fit(many, code.repeat_interleave(k, 0), choices).unflatten(0, (b, k))
         costs = self.cost_weight * self.net.cost(choices).unflatten(0, (b, k))
-        r = responsibilities(fits.detach(), costs + corrected, self.sharpness)
+        judged = fits.detach().mean(0, keepdim=True) if self.chooser.shared else fits.detach()
+        r = responsibilities(judged, costs + corrected, self.sharpness)
         # sum over o of w_o L_o  -  sum over o of r_o log p_o
         return (weights * fits).sum(1) - (r * belief.log_prob(choices)).sum(1)
 

@@ -34,8 +34,14 @@ class Architecture(NamedTuple):
         inputs = [(1 - epsilon) * p + epsilon / p.shape[1] for p in by_node(self.inputs)]
         return Architecture((1 - epsilon) * self.operations + epsilon / self.operations.shape[2], torch.cat(inputs, 1))
 
-    def draw(self, n: int) -> Architecture:
-        """n draws of one-hot choices for each task, [B n, ...]; the draws of a task follow each other."""
+    def draw(self, n: int, *, alike: bool = False) -> Architecture:
+        """n draws of one-hot choices for each task, [B n, ...]; the draws of a task follow each other.
+
+        alike: all tasks get what is drawn for the first, for a belief that all have in common.
+        """
+        if alike:
+            first = Architecture(*(p[:1] for p in self)).draw(n)
+            return Architecture(*(c.repeat(len(self.inputs), *[1] * (c.dim() - 1)) for c in first))
         operations = _draw(self.operations.repeat_interleave(n, 0))
         inputs = [_draw(p.repeat_interleave(n, 0)) for p in by_node(self.inputs)]
         return Architecture(operations, torch.cat(inputs, 1))

@@ -18,20 +18,29 @@ class NetworkGenerator(nn.Module):
     task with a code for each class, [B, N, C], the mean is read.
 
     net: the cell network. code: C. temperature: divides the logits; the lower, the firmer the choice.
+    shared: one belief for all tasks, whose logits are learned and read no code. It is equal at first.
 
     Raises TypeError or ValueError for counts below 1 and a temperature that is not above 0.
     """
 
-    def __init__(self, net: CellNet, code: int, *, hidden: int = 64, temperature: float = 1.0) -> None:
+    def __init__(
+        self, net: CellNet, code: int, *, hidden: int = 64, temperature: float = 1.0, shared: bool = False
+    ) -> None:
         super().__init__()
         self.shape, self.temperature = net.operations.shape, check_positive("temperature", temperature)
-        self.hidden = Linear(check_count("code", code), check_count("hidden", hidden))
-        self.logits = Linear(hidden, net.operations.numel() + net.inputs.numel())
+        check_count("code", code)
+        check_count("hidden", hidden)
+        self.hidden = None if shared else Linear(code, hidden)
+        self.logits = Linear(1 if shared else hidden, net.operations.numel() + net.inputs.numel())
+        if shared:  # no choice is ahead at first
+            nn.init.zeros_(self.logits.weight)
+            nn.init.zeros_(self.logits.bias)
+        self.shared = shared
 
     def forward(self, code: Tensor) -> Architecture:
         """code: [B, C] or [B, N, C]."""
         code = code if code.dim() == 3 else code.unsqueeze(1)
-        h = torch.relu(self.hidden(code.mean(1)))
+        h = code.new_ones(len(code), 1) if self.hidden is None else torch.relu(self.hidden(code.mean(1)))
         edges, operations = self.shape
         a, v = (self.logits(h) / self.temperature).split([edges * operations, edges], 1)
         # a_e = softmax over operations,  v_j = softmax over the edges into node j

@@ -149,6 +149,14 @@ class WeightGenerator(nn.Module):
         return chunks.join(math.sqrt(self.share) * written)
 
 
+class NothingWritten(nn.Module):
+    """Stands where a ``WeightGenerator`` could: nothing is written, so that every task starts from theta itself."""
+
+    def forward(self, code: Tensor, choice: Tensor | None = None) -> Phi:
+        """Nothing, whatever the code."""
+        return {}
+
+
 def add(theta: Phi, written: Phi) -> Phi:
     """theta + g, name -> [B, *p]; theta where nothing is written."""
     return {name: value + written[name] if name in written else value for name, value in theta.items()}

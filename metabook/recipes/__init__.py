@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metabook.recipe import Recipe
 from metabook.recipes import (
+    architecture_search,
     calibration,
     challenge,
     characters,
@@ -41,4 +42,5 @@ RECIPES: dict[str, Recipe] = {
     **image_completion.RECIPES,
     **calibration.RECIPES,
     **metanetworks.RECIPES,
+    **architecture_search.RECIPES,
 }

@@ -11,6 +11,7 @@ from metabook.likelihood import Classification, Likelihood
 from metabook.metanetworks import Hypernetwork, MetaNetworks
 from metabook.nn import ClassEncoder, NetworkGenerator, PairEncoder, Pixels, SideBySide, WeightGenerator
 from metabook.nn.networks import MLP
+from metabook.nn.weight_generator import NothingWritten
 from metabook.systems import meta_networks
 from metabook.systems.entry import Shape, System, cell, inner_rate, network, outputs_of
 
@@ -90,6 +91,8 @@ def _metanetworks(
     operations: str = "",
     nodes: int = 1,
     choose: str = "decoupled",
+    shared: bool = False,
+    written: bool = True,
     code: int = 32,
     hidden: int = 64,
     blocks: int = 2,
@@ -110,21 +113,23 @@ def _metanetworks(
     width: int | None = None,
 ) -> MetaNetworks:
     net = cell(x_shape, likelihood.size, operations, nodes=nodes, width=width)
-    writer = WeightGenerator(
-        net,
-        code,
-        only="head." if len(x_shape) == 3 else "",
-        head="head." if isinstance(likelihood, Classification) else None,
-        edges=net.edge_names(),
-        operations=len(net.choices),
-        parts=parts,
-        hidden=hidden,
-        chunk=CHUNK[len(x_shape) == 3],
-    )
+    writer: nn.Module = NothingWritten()
+    if written:
+        writer = WeightGenerator(
+            net,
+            code,
+            only="head." if len(x_shape) == 3 else "",
+            head="head." if isinstance(likelihood, Classification) else None,
+            edges=net.edge_names(),
+            operations=len(net.choices),
+            parts=parts,
+            hidden=hidden,
+            chunk=CHUNK[len(x_shape) == 3],
+        )
     return MetaNetworks(
         net,
         _encoder(x_shape, likelihood, eyes=eyes, hidden=hidden, code=2 * code, blocks=blocks, width=body_width),
-        NetworkGenerator(net, code, hidden=hidden, temperature=temperature),
+        NetworkGenerator(net, code, hidden=hidden, temperature=temperature, shared=shared),
         writer,
         likelihood,
         choose=choose,
