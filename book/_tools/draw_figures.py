@@ -1,4 +1,4 @@
-"""Draw the figures of the prose that no notebook makes: book/_static/quadratics.svg, and continual.svg once recorded.
+"""Draw the figures of the prose that no notebook makes, into book/_static; continual.svg once it is recorded.
 
 python book/_tools/draw_figures.py
 """
@@ -13,10 +13,15 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 
+from metabook.flow import record_flow
+from metabook.flow_drawing import show_flow
+from metabook.nn import AugmentedNet
 from metabook.plots import COLOURS, GREY, use_style
 from metabook.recipes.continual import FIRST, RECIPES, SECOND
 from metabook.record import RESULTS
+from metabook.registry import build, make_tasks
 
 STATIC = Path(__file__).resolve().parents[1] / "_static"
 
@@ -78,9 +83,39 @@ def continual(target: Path = STATIC / "continual.svg", results: Path = RESULTS) 
     plt.close(figure)
 
 
+def flow(name: str, system: str, tasks: str, titles: dict[str, str], **options: int) -> None:
+    """One step of the forward pass of a system on one task, three queries a class, as the code ran it."""
+    source = make_tasks(tasks, queries=3)
+    learner = build(system, source, **options)
+    episode = source.sample(1, torch.Generator().manual_seed(0))
+    calls = record_flow(learner, episode, list(titles), [(AugmentedNet, "gradients")])
+    figure = show_flow(calls, {part: title for part, title in titles.items() if title})
+    figure.savefig(STATIC / f"{name}.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+#: part -> what to write under its name
+META_NET = {
+    "representation.body": "",
+    "representation": "u: slow and fast",
+    "to_task_weights": "d writes Q*",
+    "to_fast_weights": "m writes every $W^*_i$",
+    "read": "by cosines of keys",
+    "base": "b: slow and fast",
+}
+META_NETWORKS = {
+    "encoder": "code of the task",
+    "chooser": "architecture",
+    "writer": "weights",
+    "net": "cell network",
+}
+
 if __name__ == "__main__":
     plt.rcParams["svg.hashsalt"] = "metabook"
     use_style()
     quadratics()
     if all((RESULTS / f"{name}.json").exists() for name in RECIPES):
         continual()
+    flow("meta-networks-flow", "meta-networks", "glyphs", META_NET, width=16)
+    flow("metanetworks-flow", "metanetworks", "function-mixture", META_NETWORKS, nodes=2)
+    flow("metanetworks-flow-step", "metanetworks", "function-mixture", META_NETWORKS, nodes=2, inner_steps=1)

@@ -96,7 +96,7 @@ class MetaNet(MetaLearner):
         # nabla_i = grad_Q L_emb(u(Q, x_i), y_i), Q* = d(G, nabla_1 ... nabla_T)
         q = self.to_task_weights(self._representation_gradients(u, support.y))
         # nabla_i = grad_W L_task(b(W, x_i), y_i), W*_i = m(Z, nabla_i)
-        gradients = self._gradients(self.base, b, lambda out: self._each(out, support.y))
+        gradients = self._gradients(self.base, b, support.y, self._each)
         memory = self.to_fast_weights(gradients)
         # r_i = u(Q, Q*, x_i)
         return FastWeights(self.representation(u, q), memory, q, self.to_base_weights(gradients))
@@ -127,24 +127,26 @@ class MetaNet(MetaLearner):
         """Gradients of the representation loss in Q, [B, S, P_U] of examples or [B, 2 S, P_U] of pairs."""
         net = self.representation
         if self.loss == "cross-entropy":
-            return self._gradients(net, features, lambda r: self._each(F.relu(r) @ self.codes.mT, y))
+            return self._gradients(net, features, y, lambda r, y: self._each(F.relu(r) @ self.codes.mT, y))
         s = y.shape[1]
         first = torch.arange(s, device=y.device)
         one, other = first.repeat(2), torch.cat([(first + 1) % s, (first + max(1, s // 2)) % s])
         same = y[:, one] == y[:, other]  # [B, 2 S]
 
-        def contrast(r: Tensor) -> Tensor:
+        def contrast(r: Tensor, same: Tensor) -> Tensor:
             a, b = F.normalize(r, dim=-1).chunk(2, 1)
             d2 = (a - b).square().sum(-1)
             return torch.where(same, d2, F.relu(1 - d2)).sum()
 
-        both = self._gradients(net, torch.cat([features[:, one], features[:, other]], 1), contrast)
+        both = self._gradients(net, torch.cat([features[:, one], features[:, other]], 1), same, contrast)
         return both.unflatten(1, (2, -1)).sum(1)
 
-    def _gradients(self, net: AugmentedNet, features: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    def _gradients(
+        self, net: AugmentedNet, features: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
         if self.first_order:
-            return net.gradients(features.detach(), loss)
-        return net.gradients(features, loss, create_graph=torch.is_grad_enabled())
+            return net.gradients(features.detach(), y, loss)
+        return net.gradients(features, y, loss, create_graph=torch.is_grad_enabled())
 
     def _each(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Sum of the examples' losses."""

@@ -104,10 +104,14 @@ class AugmentedNet(nn.Module):
         parts = vector.split([s.numel() for s in self.shapes], -1)
         return [part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def gradients(self, features: Tensor, loss: Callable[[Tensor], Tensor], *, create_graph: bool = False) -> Tensor:
+    def gradients(
+        self, features: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor], *, create_graph: bool = False
+    ) -> Tensor:
         """The gradient of each example's own loss in the slow weights, [B, S, P], all from one backward pass.
 
-        loss: outputs [B, S, O] -> a scalar, the sum of the examples' losses, each a function of its own outputs alone.
+        loss: outputs [B, S, O] and targets -> a scalar, the sum of the losses of all examples. The loss of one must
+            not depend on the outputs of another, or its gradient is counted as that of the other.
+        create_graph: the result can be differentiated; else it is detached.
         """
         x, columns, probes = features, [], []
         with torch.enable_grad():
@@ -118,7 +122,7 @@ class AugmentedNet(nn.Module):
                 probes.append(torch.zeros_like(z, requires_grad=True))  # its gradient is that of z
                 z = z + probes[-1]
                 x = self._after(n, layer.shaped(F.relu(z) if layer.activate else z, x))
-            deltas = torch.autograd.grad(loss(x), probes, create_graph=create_graph)
+            deltas = torch.autograd.grad(loss(x, targets), probes, create_graph=create_graph)
             # dL/dW = sum over the places of dL/dz times the input of the place
             grads = [(d.mT @ c).flatten(2) for d, c in zip(deltas, columns, strict=True)]
         flat = torch.cat(grads, -1)

@@ -68,7 +68,7 @@ def alone(name, weights, x):
 def test_gradients_are_those_of_one_example_after_the_other(name):
     make, shape = NETS[name]
     net, x, y = make().double(), rand(B, S, *shape), torch.tensor([[0, 1, 1], [1, 0, 0]])
-    ours = net.gradients(x, lambda out: F.cross_entropy(out.flatten(0, 1), y.flatten(), reduction="sum"))
+    ours = net.gradients(x, y, lambda out, y: F.cross_entropy(out.flatten(0, 1), y.flatten(), reduction="sum"))
     assert ours.shape == (B, S, net.size) and not ours.requires_grad
     for b in range(B):
         for s in range(S):
@@ -99,9 +99,9 @@ def test_a_graph_is_kept_only_when_asked_for():
     net = AugmentedNet(Pixels(), (1, 1)).double()
     x = torch.full((1, 1, 1), 3.0, dtype=torch.float64)
     with torch.no_grad():
-        grad = net.gradients(x, lambda out: out.square().sum() / 2)
+        grad = net.gradients(x, x, lambda out, _: out.square().sum() / 2)
     close(grad.flatten(), 9 * net.layers[0].weight.detach().flatten())
-    grad = net.gradients(x, lambda out: out.square().sum() / 2, create_graph=True)
+    grad = net.gradients(x, x, lambda out, _: out.square().sum() / 2, create_graph=True)
     close(torch.autograd.grad(grad.sum(), net.layers[0].weight)[0], torch.full((1, 1), 9.0, dtype=torch.float64))
 
 
