@@ -8,6 +8,7 @@ from metabook.recipes import (
     challenge,
     characters,
     comparison,
+    everything,
     gans,
     image_completion,
     leo,
@@ -39,4 +40,5 @@ RECIPES: dict[str, Recipe] = {
     **image_completion.RECIPES,
     **calibration.RECIPES,
     **metanetworks.RECIPES,
+    **everything.RECIPES,
 }
