@@ -19,6 +19,7 @@ MODULES = re.findall(r"\{public-names\} (\S+)", (ROOT / "book" / "api.md").read_
 INSIDE = {"checks", "cli", "commands", "compiled", "files", "kernels", "progress", "resuming"}
 INSIDE |= {
     "benchmark",
+    "cost",
     "loops",
     "measure",
     "meta_gradient",
