@@ -15,8 +15,8 @@ from matplotlib.transforms import Bbox
 
 from metabook.plots import COLOURS, GREY
 
-STYLE = {"svg.hashsalt": "metabook", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
-SIZE = (4.4, 5.8)  #: inches; a telephone shows it at about its own size
+STYLE = {"svg.hashsalt": "metabook", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+SIZE = (4.4, 6.4)  #: inches; a telephone shows it at about its own size
 #: chapter -> colour, marker and the name in the legend
 CHAPTERS = {
     "formalism": (GREY, "X", "baselines"),
@@ -26,7 +26,7 @@ CHAPTERS = {
     "metanetworks": (COLOURS[5], "D", "MetaNetworks"),
 }
 RADIUS = 3.5  #: of a point, in points of the picture
-TEXT = 7  #: size of a name
+TEXT = 8  #: size of a name
 
 
 class Point(NamedTuple):
@@ -52,7 +52,7 @@ def draw(points: Sequence[Point], *, x_label: str, y_label: str, log_y: bool) ->
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=SIZE, dpi=72)
         FigureCanvasAgg(figure)
-        axis = figure.add_axes((0.13, 0.08, 0.84, 0.82))
+        axis = figure.add_axes((0.14, 0.08, 0.83, 0.83))
         axis.set_xscale("log")
         axis.set_yscale("log" if log_y else "linear")
         for p in points:
