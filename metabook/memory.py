@@ -1,4 +1,4 @@
-"""What backward passes wait for: the bytes that autograd holds."""
+"""Counts of bytes: those that backward passes wait for, and all that is asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+from torch.profiler import ProfilerActivity, profile
 
 
 def peak_saved(act: Callable[[], object]) -> int:
@@ -42,4 +43,21 @@ def peak_saved(act: Callable[[], object]) -> int:
 
     with saved_tensors_hooks(keep, lambda kept: kept()):
         act()
+    return most
+
+
+def peak_allocated(act: Callable[[], object]) -> int:
+    """The most bytes of tensors on the processor at any moment while ``act`` runs, beyond those that were there before.
+
+    Every piece of memory that PyTorch asks for counts, temporaries and what autograd holds too. It is a count, not a
+    measurement; but the first call of anything may ask for more than the next ones.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        kept = act()
+    del kept
+    now = most = 0
+    for event in sorted(found.profiler.kineto_results.events(), key=lambda e: e.start_ns()):
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
     return most

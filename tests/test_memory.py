@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from metabook.memory import peak_saved
+from metabook.memory import peak_allocated, peak_saved
 
 
 def weight(n=1000):
@@ -88,3 +88,33 @@ def test_a_gradient_with_a_graph_holds_what_the_second_derivative_needs():
         return torch.autograd.grad(y, x, create_graph=create_graph), y
 
     assert peak_saved(lambda: act(False)) == 16_000 < peak_saved(lambda: act(True))
+
+
+def test_allocations_by_hand():
+    """1000 doubles are 8000 bytes. x^2 x holds the square while the product is made; of a loop, two temporaries and the
+    result of the turn before. What was there before, and what is let go, do not count."""
+    x = torch.ones(1000, dtype=torch.float64)
+
+    def turns():
+        y = None
+        for _ in range(10):
+            y = (x * x).tanh()
+        return y
+
+    assert peak_allocated(lambda: x * x) == 8000
+    assert peak_allocated(lambda: (x * x) * x) == 16_000
+    assert peak_allocated(lambda: [x * x for _ in range(5)]) == 40_000
+    assert peak_allocated(turns) == 24_000
+    assert peak_allocated(lambda: x.view(10, 100)) == 0
+
+
+def test_what_autograd_holds_is_allocated_too():
+    """Each of five links of a chain keeps its result, and x itself is new."""
+
+    def chain():
+        x = weight()
+        for _ in range(5):
+            x = x.tanh()
+        return x
+
+    assert peak_allocated(chain) == peak_saved(chain) + 8000

@@ -10,6 +10,7 @@ from metabook.recipes import (
     characters,
     comparison,
     continual,
+    everything,
     gans,
     image_completion,
     leo,
@@ -43,4 +44,5 @@ RECIPES: dict[str, Recipe] = {
     **calibration.RECIPES,
     **metanetworks.RECIPES,
     **architecture_search.RECIPES,
+    **everything.RECIPES,
 }

@@ -142,7 +142,8 @@ ROWS: dict[str, Row] = {
 }
 
 
-def _recipe(name: str, row: Row, place: str, options: Options, full: bool) -> Recipe:
+def make(name: str, row: Row, place: str, options: Options, full: bool = False) -> Recipe:
+    """The experiment of a row in a column."""
     column = COLUMNS[place]
     sized = {"width": column.width} if column.width is not None and row.trained and not full else {}
     budget = column.full if full else column.budget
@@ -161,7 +162,7 @@ def _recipe(name: str, row: Row, place: str, options: Options, full: bool) -> Re
 
 
 RECIPES: dict[str, Recipe] = {
-    f"comparison{'-full' * full}/{place}-{name}": _recipe(name, row, place, options, full)
+    f"comparison{'-full' * full}/{place}-{name}": make(name, row, place, options, full)
     for full in (False, True)
     for place in COLUMNS
     for name, row in ROWS.items()

@@ -20,6 +20,7 @@ INSIDE = {"checks", "cli", "commands", "compiled", "files", "kernels", "progress
 INSIDE |= {
     "benchmark",
     "continual",
+    "cost",
     "loops",
     "measure",
     "meta_gradient",
