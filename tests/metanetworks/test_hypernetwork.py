@@ -206,13 +206,15 @@ def test_gradcheck_of_the_meta_loss(kind):
     assert torch.autograd.gradcheck(at, parameters, fast_mode=True)
 
 
+@pytest.mark.parametrize("clip", [None, 0.2], ids=["any-gradient", "clipped"])
 @pytest.mark.parametrize("first_order", [False, True])
 @pytest.mark.parametrize("kind", [Regression, Classification])
-def test_with_a_generator_that_writes_zeros_it_is_maml(kind, first_order):
-    learner, episode = build(kind, inner_steps=3, first_order=first_order), draw(kind)
+def test_with_a_generator_that_writes_zeros_it_is_maml(kind, first_order, clip):
+    options = {"inner_steps": 3, "first_order": first_order, "clip": clip}
+    learner, episode = build(kind, **options), draw(kind)
     nn.init.normal_(learner.generator.bias)  # as after training; it is 0 at first
     learner.generator.silence()
-    maml = MAML(learner.net, kind(3), inner_lr=0.05, inner_steps=3, first_order=first_order)
+    maml = MAML(learner.net, kind(3), inner_lr=0.05, **options)
     theta = list(learner.net.parameters())
     ours, theirs = (value_and_gradient(m.meta_loss(episode), theta) for m in (learner, maml))
     close(ours, theirs, 0)
