@@ -1,6 +1,6 @@
 """When is it worth writing the architecture too? Functions that call for different units, letters with moved pixels.
 
-``python -m metabook.record metanetworks --jobs 2`` makes the tables; a stopped one goes on. Every task network for
+``python -m metabook.record metanetworks metanetworks-letters --jobs 2`` makes the tables; a stopped one goes on. Every task network for
 functions has one hidden layer of 20 units and 61 weights, and every system sees the same number of batches.
 """
 
@@ -123,7 +123,7 @@ RECIPES: dict[str, Recipe] = {
     for name, row in FUNCTIONS.items()
     for steps in row.inner_steps
 } | {
-    f"metanetworks/letters-{name}": _recipe(
+    f"metanetworks-letters/glyphs-{name}": _recipe(
         f"{name} on letters, half of the tasks with moved pixels",
         "permuted-glyphs",
         row,
