@@ -1,7 +1,7 @@
 """When is it worth writing the architecture too? Functions that call for different units, letters with moved pixels.
 
-``python -m metabook.record metanetworks metanetworks-letters --jobs 2`` makes the tables; a stopped one goes on. Every task network for
-functions has one hidden layer of 20 units and 61 weights, and every system sees the same number of batches.
+``python -m metabook.record metanetworks metanetworks-letters --jobs 2`` makes the tables; a stopped one goes on. Every
+task network for functions has one hidden layer of 20 units and 61 weights, and every system sees as many batches.
 """
 
 from __future__ import annotations
