@@ -78,12 +78,12 @@ FUNCTIONS = {
 }
 LETTERS = {
     "metanetworks": Row(
-        "metanetworks", {"operations": LETTER_UNITS, **DENSE}, 700, (0,), explored=140, more=_LETTER_CHOICES
+        "metanetworks", {"operations": LETTER_UNITS, **DENSE}, 500, (0,), explored=100, more=_LETTER_CHOICES
     ),
-    "hypernetwork-mixed": Row("hypernetwork", {"units": LETTER_UNITS, **DENSE}, 700, (0,)),
-    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit, **DENSE}, 700, (0,)) for unit in BRANCHES},
-    **{f"maml-{unit}": Row("maml", {"units": unit}, 700, (5,)) for unit in BRANCHES},
-    **{f"anil-{unit}": Row("anil", {"units": unit}, 700, (5,)) for unit in BRANCHES},
+    "hypernetwork-mixed": Row("hypernetwork", {"units": LETTER_UNITS, **DENSE}, 500, (0,)),
+    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit, **DENSE}, 500, (0,)) for unit in BRANCHES},
+    **{f"maml-{unit}": Row("maml", {"units": unit}, 500, (5,)) for unit in BRANCHES},
+    **{f"anil-{unit}": Row("anil", {"units": unit}, 500, (5,)) for unit in BRANCHES},
 }
 
 
