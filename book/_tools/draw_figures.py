@@ -118,4 +118,3 @@ if __name__ == "__main__":
         continual()
     flow("meta-networks-flow", "meta-networks", "glyphs", META_NET, width=16)
     flow("metanetworks-flow", "metanetworks", "function-mixture", META_NETWORKS, nodes=2)
-    flow("metanetworks-flow-step", "metanetworks", "function-mixture", META_NETWORKS, nodes=2, inner_steps=1)
