@@ -68,7 +68,6 @@ FUNCTIONS = {
     **{f"maml-{unit}": Row("maml", {"units": unit, "clip": CLIP}, inner_steps=(5,)) for unit in ("relu", "sine")},
     "maml-mixed": Row("maml", {"units": MIXED, "clip": CLIP}, inner_steps=(5,)),
     "anil-sine": Row("anil", {"units": "sine"}, inner_steps=(5,)),
-    "hypernetwork-relu": Row("hypernetwork", {"units": "relu"}, inner_steps=(0,)),
     "metanetworks-straight-through": Row(
         "metanetworks", {"choose": "straight-through"}, inner_steps=(0,), more=_FUNCTION_CHOICES
     ),
