@@ -20,6 +20,7 @@ def _meta_networks(
     *,
     base: str = "shared",
     fixed_base: bool = False,
+    base_features: int | None = None,
     max_way: int | None = None,
     summary: str = "lstm",
     reads: int = 5,
@@ -36,7 +37,8 @@ def _meta_networks(
 ) -> MetaNet:
     """base: the body of the base learner: that of the representation, one of its own, or an MLP of its own.
 
-    fixed_base: its slow weights stay as drawn. max_way: outputs, for tasks of more classes than those of training.
+    fixed_base: its slow weights stay as drawn. base_features: what a body of its own puts out, strided or an MLP;
+    as many as ``features`` if None. max_way: outputs, for tasks of more classes than those of training.
     features: units of the augmented layers, 64 for images and 16 for vectors. backbone: of images, usual or strided;
     the latter is followed by a linear layer to as many features, for what it puts out is long.
     """
@@ -45,11 +47,16 @@ def _meta_networks(
         raise ValueError(
             "base: shared given with fixed_base=True; what the representation learns is not fixed: own, mlp"
         )
+    if base == "shared" and base_features is not None:
+        raise ValueError(
+            f"base_features: {base_features} given with base=shared; its features are those of the representation"
+        )
     n = likelihood.size
     d = (64 if len(x_shape) == 3 else 16) if features is None else check_count("features", features)
     check_choice("backbone", backbone, BACKBONES)
     body = _body(x_shape, d, width, norm, backbone)
-    other = body if base == "shared" else _body(x_shape, d, width, norm, "dense" if base == "mlp" else backbone)
+    f = d if base_features is None else check_count("base_features", base_features)
+    other = body if base == "shared" else _body(x_shape, f, width, norm, "dense" if base == "mlp" else backbone)
     inputs = [outputs_of(net, x_shape) for net in (body, other)]
     learner = AugmentedNet(other, (inputs[1], d, n if max_way is None else check_count("max_way", max_way, least=n)))
     if fixed_base:
