@@ -47,7 +47,9 @@ def test_a_fixed_base_learner_is_not_trained_and_the_rest_is(base):
 
 
 def test_what_the_representation_learns_is_not_fixed():
-    with pytest.raises(ValueError, match="base_features: 40 given with base=shared; it is for own, mlp"):
+    with pytest.raises(
+        ValueError, match="base_features: 40 given with base=shared; its features are those of the representation"
+    ):
         build("meta-networks", TASKS, base_features=40)
     assert build("meta-networks", TASKS, base="mlp", base_features=40).base.shapes[0][1] == 40
     with pytest.raises(ValueError, match="base: shared given with fixed_base=True"):
