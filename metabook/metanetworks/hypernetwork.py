@@ -1,4 +1,9 @@
-"""Hypernetworks: read the support set, write the weights of the network that solves the task."""
+"""Hypernetworks: read the support set, write the weights of the network that solves the task.
+
+support -> encoder e -> code c -> generator g -> phi_0 = theta + g(c) -> gradient steps on the support set -> phi
+query x -> net with phi -> prediction
+The query loss trains e, g and theta, the net's own parameters.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +23,25 @@ from metabook.nn.weight_generator import add
 class Written(NamedTuple):
     """What a task is: its code, and the weights written from it, after the steps."""
 
-    code: Tensor  #: [B, C]
-    weights: Phi  #: name -> [B, *p]
+    code: Tensor  #: [B, C], or [B, N, C] with a code for each class
+    weights: Phi  #: phi, name -> [B, *p]
 
 
 class Hypernetwork(MetaLearner):
-    """A hypernetwork: one network reads the support set and writes all weights of another, which solves the task.
+    """A hypernetwork: one network reads the support set and writes weights of another, which solves the task.
 
     Ha, Dai, Le (2017), arXiv:1609.09106, sec. 3.1.
-    State: code [B, C] and weights of each task (``Written``).
+    State: code, [B, C] or [B, N, C], and weights, name -> [B, *p], of each task (``Written``).
     Chapter: metanetworks.
     Differs: the paper's code is learned, one for each layer of one network; here it is read off a support set. What is
         written is added to a learned start theta, and gradient steps may follow. With a generator that writes zeros
         this is MAML.
 
     net: any module with parameters, from inputs to ``likelihood.size`` outputs.
-    encoder: any module from the support set (x, y) to codes [B, C].
-    generator: any module from codes to what is added to the weights, name -> [B, *p] (``WeightGenerator``).
+    encoder: any module from the support set (x, y) to codes: [B, C] (``PairEncoder``), or of classes [B, N, C], one for
+        each (``ClassEncoder``).
+    generator: any module from codes to what is added to theta, name -> [B, *p] (``WeightGenerator``). It may leave
+        tensors out, such as all but the head's; their start is theta itself.
     inner_lr, inner_steps: size and number of the gradient steps on written weights; 0 steps: as they are written.
     first_order: take the inner gradients as constants.
     clip, how, chunk: as in ``MAML``.
@@ -74,7 +81,7 @@ class Hypernetwork(MetaLearner):
         return self.likelihood.distribution(outputs)
 
     def meta_loss(self, batch: Episode) -> Tensor:
-        """Mean over tasks of the query loss at the written weights, after the steps."""
+        """Mean over tasks of the query loss at the written weights, after the steps; it trains theta, e and g."""
 
         def losses(s: slice) -> Tensor:
             part = batch.tasks(s)

@@ -1,4 +1,12 @@
-"""Meta Networks: gradients of a task's examples become fast weights, kept in a memory and read by attention."""
+"""Meta Networks: gradients of a task's examples become fast weights, kept in a memory and read by attention.
+
+Slow weights are the same in all tasks, and the query loss trains them. Fast weights are written; no step is taken.
+
+support -> representation u with Q -> gradient of each example's loss in Q -> writer d -> Q*, the fast weights of u
+support -> base learner b with W -> gradient of each example's loss in W -> writer m -> memory M of fast weights W*_i
+support -> u with Q and Q* -> keys r_i
+query x -> u with Q and Q* -> r -> W*, read from M where the keys are like r -> b with W and W* -> prediction
+"""
 
 from __future__ import annotations
 
@@ -25,28 +33,30 @@ class FastWeights(NamedTuple):
     """What a task has written, one slot of the memory a support example."""
 
     keys: Tensor  #: R, the representations r_i, [B, S, D]
-    memory: Tensor  #: M, the fast weights W*_i of the base learner, [B, S, P]
-    embedding: Tensor  #: Q*, the fast weights of the representation network, [B, P_U]
-    task: Tensor  #: fast weights of the base learner for the whole task (MetaNet+), else zeros, [B, P]
+    memory: Tensor  #: M, the fast weights W*_i of the base learner, written by ``to_fast_weights``, [B, S, P]
+    embedding: Tensor  #: Q*, the fast weights of the representation, written by ``to_task_weights``, [B, P_U]
+    task: Tensor  #: of the base learner for the whole task (MetaNet+), by ``to_base_weights``; else zeros, [B, P]
 
 
 class MetaNet(MetaLearner):
     """Meta Networks: a network's gradients on each support example are turned into weights for queries like it.
 
     Munkhdalai and Yu (2017), arXiv:1703.00837, alg. 1, sec. 3.
-    State: FastWeights: keys [B, S, D], memory [B, S, P], embedding [B, P_U], task [B, P].
+    State: FastWeights: keys [B, S, D], memory [B, S, P], embedding [B, P_U], task [B, P]; P weights of b, P_U of u.
     Chapter: metanetworks.
     Differs: the support examples are read in the order given, none drawn at random. The weights of the softmax from
         which the representation loss is computed stay as drawn: no gradient of the query loss reaches them (nor does
         it in the authors' code). Only the last layers of both networks have fast weights, as in the authors' code for
         mini-ImageNet; for Omniglot all have.
 
-    representation: U, slow weights Q, to keys of D features. base: B, slow weights W, to at least N outputs; the first
-        N are used, the others wait for tasks with more classes. They may share one body, which then runs once.
-    summary: how D makes Q* of the gradients: "lstm", "mean", or "none" for no Q* (MetaNet-). reads: T, at most.
+    representation: u, slow weights Q, to keys of D features. base: b, slow weights W, to at least N outputs; the first
+        N are used, the others wait for tasks with more classes. They may share one body, which then runs once. Bodies
+        are slow too.
+    summary: how d makes Q* of the gradients: "lstm", "mean", or "none" for no Q* (MetaNet-).
+    reads: T, the most gradients that an LSTM reads; more examples are read as the means of T groups.
     loss: of the representation, "cross-entropy", or "contrastive" on pairs of neighbours and of examples far apart.
     fast, slow: whether the base learner has fast weights, and whether it uses slow ones on queries.
-    task_weights: fast weights for the task in the base learner too (MetaNet+).
+    task_weights: fast weights for the whole task in the base learner too, from a third writer (MetaNet+); not Q*.
     scale: of the cosines; 1 in the paper.
     first_order: take the gradients as data, as the authors' code does; else differentiate through them.
 
@@ -81,17 +91,18 @@ class MetaNet(MetaLearner):
             raise ValueError("fast, slow: False and False given; the base learner needs weights of one kind")
         self.representation, self.base = representation, base
         self.register_buffer("codes", torch.randn(rows, d) / math.sqrt(d))
-        self.to_task_weights = GradientSummary(summary, reads=reads, hidden=hidden)  # D, with weights G
-        self.to_fast_weights = GradientMLP(hidden=hidden)  # M, with weights Z
+        self.to_task_weights = GradientSummary(summary, reads=reads, hidden=hidden)  # d, with weights G: Q*
+        self.to_fast_weights = GradientMLP(hidden=hidden)  # m, with weights Z: W*_i
+        # of MetaNet+, like d: fast weights of b for the whole task
         self.to_base_weights = GradientSummary("lstm" if task_weights else "none", reads=reads, hidden=hidden)
         self.loss = check_choice("loss", loss, LOSSES)
         self.fast, self.slow, self.task_weights = fast, slow, task_weights
         self.read = MemoryRead(scale=scale)
         self.first_order = first_order
-        self.ordered = summary == "lstm" or task_weights
+        self.ordered = summary == "lstm" or task_weights  # an LSTM reads the examples in turn
 
     def adapt(self, support: Examples) -> FastWeights:
-        """Writes Q*, then a key and fast weights for every example."""
+        """Writes Q*, then a key and fast weights for every example; the gradients are those at slow weights alone."""
         u, b = self._features(support.x)
         # nabla_i = grad_Q L_emb(u(Q, x_i), y_i), Q* = d(G, nabla_1 ... nabla_T)
         q = self.to_task_weights(self._representation_gradients(u, support.y))
@@ -106,7 +117,10 @@ class MetaNet(MetaLearner):
         return self.likelihood.distribution(self._logits(state, query_x))
 
     def meta_loss(self, batch: Episode) -> Tensor:
-        """Mean negative log-probability of the queries' classes, in nats; it trains Q, W, G and Z."""
+        """Mean negative log-probability of the queries' classes, in nats; it trains bodies, Q, W and the writers.
+
+        With ``slow=False`` and ``first_order`` W is not trained: it enters through gradients alone, which are data.
+        """
         logits = self._logits(self.adapt(batch.support), batch.query.x)
         return self.likelihood.loss(logits, batch.query.y).mean()
 
@@ -124,7 +138,7 @@ class MetaNet(MetaLearner):
         return u, u if self.base.body is self.representation.body else run(self.base.body, x)
 
     def _representation_gradients(self, features: Tensor, y: Tensor) -> Tensor:
-        """Gradients of the representation loss in Q, [B, S, P_U] of examples or [B, 2 S, P_U] of pairs."""
+        """Gradients of the representation loss in Q, [B, S, P_U] of examples or [B, 2 S, P_U] of 2 S pairs."""
         net = self.representation
         if self.loss == "cross-entropy":
             return self._gradients(net, features, y, lambda r, y: self._each(F.relu(r) @ self.codes.mT, y))
@@ -149,6 +163,6 @@ class MetaNet(MetaLearner):
         return net.gradients(features, y, loss, create_graph=torch.is_grad_enabled())
 
     def _each(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Sum of the examples' losses."""
+        """Cross-entropies of all examples, summed."""
         n = self.likelihood.size
         return F.cross_entropy(outputs[..., :n].flatten(0, 1), y.flatten(), reduction="sum")

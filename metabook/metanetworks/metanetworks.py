@@ -1,7 +1,7 @@
 """MetaNetworks: read the support set, write an architecture, then the weights that belong to it.
 
-support -> encoder -> q(z) -> code z -> chooser -> architecture: operations a, inputs v
-z, a, v -> writer -> theta + g(z, a, v) -> gradient steps on the support set -> weights phi
+support -> encoder -> q(z) -> code z -> chooser -> belief p(a, v | z) -> choice: operations a, inputs of nodes v
+z, a, v -> writer g -> phi_0 = theta + g(z, a, v), theta the net's own -> gradient steps on the support set -> phi
 query x -> net with a, v and phi -> prediction
 """
 
@@ -31,27 +31,27 @@ class TaskNetwork(NamedTuple):
     """What a task is: its code, and the network written from it."""
 
     code: Tensor  #: [B, Z], or [B, N, Z] with a code for each class
-    belief: Architecture  #: how probable each choice is
-    choice: Architecture  #: what the network uses: one-hot, or with "soft" the belief itself
-    weights: Phi  #: name -> [B, *p], after the steps
-    kl: Tensor  #: of the belief about the code, in nats, [B]
+    belief: Architecture  #: p(a, v | z), how probable each choice is
+    choice: Architecture  #: a and v, what the network uses: one-hot, or with "soft" the belief itself
+    weights: Phi  #: phi, name -> [B, *p], after the steps
+    kl: Tensor  #: of q(z) to a standard normal, in nats, [B]
 
 
 class MetaNetworks(MetaLearner):
     """MetaNetworks: write a network for each task, first its architecture, then its weights, then take steps.
 
-    By this name known from descriptions alone; M-NAS (Wang et al. 2020, AAAI) is nearest. The parts: a variational
+    Known under this name from descriptions alone; M-NAS (Wang et al. 2020, AAAI) is nearest. The parts: a variational
     encoder (Kingma and Welling 2014), choices as in Liu, Simonyan, Yang (2019), the hypernetwork of Ha et al. (2017).
-    State: code, belief, choice, weights and kl of each task (``TaskNetwork``).
+    State: code [B, Z], belief and choice [B, E, O] and [B, E], weights name -> [B, *p], kl [B] (``TaskNetwork``).
     Chapter: metanetworks.
     Differs: how to train the choice, ``choose``, is open. "decoupled" compares query losses of several choices, each
         with weights of its own: the weights learn from all, as likely as they are (and any with probability
-        ``exploration``), the choice from which was best (cross-entropy to ``responsibilities``). "straight-through" and
-        "soft" are one gradient end to end, through one-hot choices or through a mixture of all.
+        ``exploration``), the choice from which was best (cross-entropy to ``responsibilities``), the encoder from both.
+        "straight-through" and "soft" are one gradient end to end, through one-hot choices or a mixture of all.
 
     net: the cell network. encoder: any module from the support set to [B, 2 Z], mean and log standard deviation of the
-        code, or [B, N, 2 Z] for classes. chooser, writer: the generators of architecture and weights. A belief that all
-        share is judged by the mean over tasks; where ``NothingWritten`` writes, all tasks start alike.
+        code, or [B, N, 2 Z] for classes. chooser: from z to the belief; one that is ``shared`` is judged by the mean
+        over tasks. writer: from z, a and v to g, a ``WeightGenerator``; with ``NothingWritten`` all start from theta.
     kl_weight: beta; with 0 the code is its mean. cost_weight: nats for each multiply-add of a prediction.
     entropy_weight: on the entropy of the choices, in the end-to-end ways.
     exploration, sharpness, draws: of "decoupled"; draws of choices, where a cell has too many to compare them all.
@@ -104,30 +104,29 @@ class MetaNetworks(MetaLearner):
 
         def network(s: slice) -> TaskNetwork:
             part = support.tasks(s)
-            belief = self.believe(part)
-            code = belief.mean
-            choices = self.chooser(code)
-            used = choices if self.choose == "soft" else choices.discrete()
-            return TaskNetwork(code, choices, used, self._weights(code, used, part), _kl(belief))
+            q = self.believe(part)
+            belief = self.chooser(q.mean)
+            choice = belief if self.choose == "soft" else belief.discrete()
+            return TaskNetwork(q.mean, belief, choice, self._weights(q.mean, choice, part), _kl(q))
 
         return per_chunk(network, self.net, support.x, self.chunk)
 
     def predict(self, state: TaskNetwork, query_x: Tensor) -> Distribution:
         """Each task's own network on its queries; batch shape [B, Q]."""
-        phi = {**state.weights, **state.choice._asdict()}
+        phi = {**state.weights, **state.choice._asdict()}  # a and v take the place of the cell's buffers
         return self.likelihood.distribution(run_per_chunk(self.net, query_x, phi, chunk=self.chunk))
 
     def meta_loss(self, batch: Episode) -> Tensor:
-        """Mean over tasks of query loss + beta KL + what trains the choice."""
+        """Mean over tasks of query loss + beta KL + what trains the choice; it trains theta and all three networks."""
         losses = self._compared if self.choose == "decoupled" else self._end_to_end
-        # z ~ N(mu, sigma^2); the same noise for all tasks of a batch
+        # z ~ N(mu, sigma^2); the same noise for all tasks of a batch and all classes. Of ``like`` the form counts alone
         like = self.believe(batch.support.tasks(slice(1))).mean
         noise = torch.randn(like.shape[-1]).to(like) if self.kl_weight else like.new_zeros(like.shape[-1])
 
         def of(s: slice) -> Tensor:
             part = batch.tasks(s)
-            belief = self.believe(part.support)
-            return losses(part, belief.mean + belief.sd * noise) + self.kl_weight * _kl(belief)
+            q = self.believe(part.support)
+            return losses(part, q.mean + q.sd * noise) + self.kl_weight * _kl(q)
 
         return per_chunk(of, self.net, batch.support.x, self.chunk).mean()
 
@@ -137,23 +136,24 @@ class MetaNetworks(MetaLearner):
         return Gaussian(mean, log_sd.exp())
 
     def _compared(self, batch: Episode, code: Tensor) -> Tensor:
-        """Several choices for every task, each with its own weights; what trains weights and belief: [B]."""
+        """K choices for every task, each with its own weights; what trains weights and belief: [B]."""
         belief, b = self.chooser(code), batch.batch_size
         explored = Architecture(*(p.detach() for p in belief.explored(self.exploration)))
         if len(self.net.edges) == 1:  # all of them
             choices = Architecture(*(c.repeat(b, *[1] * (c.dim() - 1)) for c in self.net.every_choice()))
             weights = explored.log_prob(choices).exp()  # (1 - epsilon) stopgrad(p_o) + epsilon / O
-            corrected = torch.zeros_like(weights)
+            log_drawn = torch.zeros_like(weights)  # each is there once
         else:  # draws
             choices = explored.draw(self.draws, alike=self.chooser.shared)
             weights = torch.full_like(explored.log_prob(choices), 1 / self.draws)
-            corrected = explored.log_prob(choices)
+            log_drawn = explored.log_prob(choices)  # drawn often must not mean responsible
         k = weights.shape[1]
+        # every task K times, once for each choice: [B K, ...]
         many = Episode(*(Examples(*(t.repeat_interleave(k, 0) for t in part)) for part in batch))
         fits = self._fit(many, code.repeat_interleave(k, 0), choices).unflatten(0, (b, k))
         costs = self.cost_weight * self.net.cost(choices).unflatten(0, (b, k))
         judged = fits.detach().mean(0, keepdim=True) if self.chooser.shared else fits.detach()
-        r = responsibilities(judged, costs + corrected, self.sharpness)
+        r = responsibilities(judged, costs + log_drawn, self.sharpness)
         # sum over o of w_o L_o  -  sum over o of r_o log p_o
         return (weights * fits).sum(1) - (r * belief.log_prob(choices)).sum(1)
 
@@ -194,7 +194,7 @@ def responsibilities(fits: Tensor, costs: Tensor | float, sharpness: float) -> T
     return (-sharpness * (fits + 0.01).log() - costs).softmax(1)
 
 
-def _kl(belief: Gaussian) -> Tensor:
+def _kl(q: Gaussian) -> Tensor:
     """KL to a standard normal in nats, [B], summed over classes where each has a code."""
-    prior = Gaussian(torch.zeros_like(belief.mean), torch.ones_like(belief.sd))
-    return belief.kl(prior).flatten(1).sum(1) if belief.mean.dim() == 3 else belief.kl(prior)
+    prior = Gaussian(torch.zeros_like(q.mean), torch.ones_like(q.sd))
+    return q.kl(prior).flatten(1).sum(1) if q.mean.dim() == 3 else q.kl(prior)

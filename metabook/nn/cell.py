@@ -18,7 +18,8 @@ from metabook.nn.operations import IMAGE, UNITS, Unit, image_operation
 class Edge(nn.Module):
     """The weighted sum of operations on the same input, all after one shared layer.
 
-    first: what comes before every operation. operations: name -> module from and to the same shapes.
+    first: what comes before every operation: a linear layer, or for images nothing, as their operations have weights.
+    operations: name -> module from and to the same shapes.
     """
 
     def __init__(self, first: nn.Module, operations: dict[str, nn.Module]) -> None:
