@@ -21,6 +21,9 @@ WAYS = (5, 10, 15, 20)
 MOST = max(WAYS)
 
 
+FIXED: Options = {"fixed_base": True, "base_features": 256}  #: random features are needed in greater number
+
+
 class Row(NamedTuple):
     """One learner of the table on printed letters."""
 
@@ -39,8 +42,8 @@ ROWS = {
     "more-task-weights": Row("with task weights in the base learner too (MetaNet+)", {"task_weights": True}),
     "short": Row("Meta Networks, trained as shortly as the rows without a part"),
     "own-base": Row("a base learner with a body of its own", {"base": "own"}),
-    "fixed-convolutions": Row("a base learner of fixed random convolutions", {"base": "own", "fixed_base": True}),
-    "fixed-dense": Row("a base learner of fixed random dense layers", {"base": "mlp", "fixed_base": True}),
+    "fixed-convolutions": Row("a base learner of fixed random convolutions", {"base": "own", **FIXED}, 250),
+    "fixed-dense": Row("a base learner of fixed random dense layers", {"base": "mlp", **FIXED}, 250),
     "prototypical": Row(
         "The prototypical network of the same convolutions",
         {"backbone": "strided", "norm": "group"},
