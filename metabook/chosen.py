@@ -31,7 +31,7 @@ def operation(learner: MetaLearner, batch: Episode, predictions: Distribution, *
 def multiply_adds(learner: MetaLearner, batch: Episode, predictions: Distribution) -> Tensor:
     """Multiply-adds of one prediction by each task's network, [B]; of a mixture every operation is carried out."""
     net, choice = _chosen(learner, batch)
-    return net.cost(Architecture(*((part > 0).to(part.dtype) for part in choice)))
+    return net.cost_of_mixture(choice)
 
 
 #: beside those of ``metabook.scores``, by the name that a recipe gives them; the predictions are not looked at

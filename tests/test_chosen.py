@@ -58,6 +58,12 @@ def test_multiply_adds_by_hand():
     assert score("multiply-adds", soft, LETTERS) == [convolution + dense + head] * 3
 
 
+def test_units_that_are_mixed_share_their_layer():
+    """20 weights before the units, whatever they are, and 20 after them."""
+    for system, options in (("hypernetwork", {"units": "sine,relu,step"}), ("metanetworks", {"choose": "soft"})):
+        assert score("multiply-adds", build(system, FUNCTIONS, **options), FUNCTIONS) == [40.0] * 3
+
+
 def test_tasks_of_a_batch_may_differ():
     learner = build("metanetworks", LETTERS, operations="conv3,dense")
     state = learner.adapt(batch(LETTERS).support)

@@ -25,9 +25,11 @@ class Edge(nn.Module):
     def __init__(self, first: nn.Module, operations: dict[str, nn.Module]) -> None:
         super().__init__()
         self.first, self.operations = first, nn.ModuleDict(operations)
-        before = sum(p.numel() for n, p in first.named_parameters() if n == "weight")
-        #: multiply-adds of an example for each operation; none needs nothing
-        self.costs = [0 if n == "none" else before + _cost(op) for n, op in operations.items()]
+        #: multiply-adds of an example: of the first layer, and of each operation after it
+        self.before = sum(p.numel() for n, p in first.named_parameters() if n == "weight")
+        self.own = [_cost(op) for op in operations.values()]
+        #: of a network with one of the operations alone; none needs nothing
+        self.costs = [0 if n == "none" else self.before + c for n, c in zip(operations, self.own, strict=True)]
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """x: [B, S, *X]; weights: [O], or [B, O] of each task."""
@@ -139,6 +141,22 @@ class CellNet(nn.Module):
         alive = architecture.inputs
         if "none" in self.choices:
             alive = alive * (1 - architecture.operations[..., self.choices.index("none")])
+        return self._total(each, alive)
+
+    def cost_of_mixture(self, architecture: Architecture) -> Tensor:
+        """Multiply-adds of a prediction by the mixture itself, [B]: all that has a weight above 0 is carried out.
+
+        The first layer of an edge is shared by its operations. For one-hot choices the same as ``cost``.
+        """
+        used = Architecture(*((part > 0).to(part.dtype) for part in architecture))
+        own = torch.tensor([edge.own for edge in self.edges.values()]).to(used.inputs)
+        before = torch.tensor([edge.before for edge in self.edges.values()]).to(used.inputs)
+        something = [o for o, name in enumerate(self.choices) if name != "none"]
+        alive = used.inputs * used.operations[..., something].sum(2).clamp(max=1)
+        return self._total(alive * before + used.inputs * (used.operations * own).sum(2), alive)
+
+    def _total(self, each: Tensor, alive: Tensor) -> Tensor:
+        """The costs of the edges, [B, E], as far as they are needed, and the head. alive: how far an edge passes on."""
         one = torch.ones_like(each[:, 0])
         needed = {self.nodes: one}
         unneeded = dict.fromkeys(range(self.nodes), one)

@@ -107,6 +107,7 @@ def test_the_cost_of_one_hot_choices_is_that_of_the_network_read_off(shape, node
     net = build(shape, nodes)
     _, choices = random_choices(net, 20, seed=nodes)
     costs = net.cost(choices).tolist()
+    assert net.cost_of_mixture(choices).tolist() == costs
     assert costs == [count(net.read_off(choices, b)) for b in range(20)]
     assert len(set(costs)) > 1
 
