@@ -406,3 +406,29 @@ def test_what_the_book_says_of_the_parts_of_the_recipe():
         [lost[f"without-{name}"] for name in ("mirror-images", "composed-characters", "swapping")],
     )
     assert min(most) > sum(some + least) and min(some) > 0.01 and max(least) < 0.01
+
+
+def test_what_the_book_says_of_metanetworks():
+    """Errors, mean over seeds: who writes is ahead; the choice helps beyond the points; it is mostly right."""
+    whole("metanetworks")
+    rows = {name.rpartition("functions-")[2]: r for name, r in recorded().items() if name.startswith("metanetworks/")}
+
+    def score(row, label="mse"):
+        return statistics.mean(means(rows[row], label))
+
+    maml = min(score(f"maml-{unit}-5") for unit in ("relu", "sine", "mixed"))
+    assert 0.25 < score("hypernetwork-sine-0") / maml < 0.4 and score("anil-sine-5") > 2 * maml
+    for steps in (0, 3):
+        one, other = (means(rows[f"{name}-{steps}"], "mse") for name in ("metanetworks", "hypernetwork-sine"))
+        assert max(min(one), min(other)) < min(max(one), max(other))  # the ranges overlap
+    beyond = "mse, inputs 5 to 7"
+    fixed = [name for name in rows if not name.startswith("metanetworks")]
+    assert max(means(rows["metanetworks-0"], beyond)) < min(score(name, beyond) for name in fixed) / 2.5
+    assert score("metanetworks-0", beyond) < min(score(name, beyond) for name in fixed) / 3
+    right = {"linear": "identity", "quadratic": "square", "sine": "sine", "hinge": "relu", "step": "step"}
+    part = {family: score("metanetworks-0", f"{family}: {unit}") for family, unit in right.items()}
+    assert min(part["linear"], part["quadratic"], part["sine"]) > 0.95 and part["step"] > 0.8
+    assert 0.6 < part["hinge"] < 0.75 and score("metanetworks-0", "hinge: sine") > (1 - part["hinge"]) / 2
+    assert min(means(rows["hypernetwork-mixed-0"], "mse")) > max(means(rows["hypernetwork-sine-0"], "mse"))
+    assert abs(score("metanetworks-3") - score("metanetworks-0")) < 0.005
+    assert min(means(rows["metanetworks-3"], beyond)) > max(means(rows["metanetworks-0"], beyond))
