@@ -432,3 +432,8 @@ def test_what_the_book_says_of_metanetworks():
     assert min(means(rows["hypernetwork-mixed-0"], "mse")) > max(means(rows["hypernetwork-sine-0"], "mse"))
     assert abs(score("metanetworks-3") - score("metanetworks-0")) < 0.005
     assert min(means(rows["metanetworks-3"], beyond)) > max(means(rows["metanetworks-0"], beyond))
+    soft = "metanetworks-soft-0"
+    assert score(soft) < 1.25 * score("metanetworks-0") and score(soft, "mse, made discrete") > 5 * score(soft)
+    assert score(soft, beyond) > 2 * score("metanetworks-0", beyond)
+    for family in ("linear", "quadratic", "hinge"):
+        assert max(score(soft, f"{family}: {unit}") for unit in right.values()) < 1 / 3
