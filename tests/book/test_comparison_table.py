@@ -437,3 +437,9 @@ def test_what_the_book_says_of_metanetworks():
     assert score(soft, beyond) > 2 * score("metanetworks-0", beyond)
     for family in ("linear", "quadratic", "hinge"):
         assert max(score(soft, f"{family}: {unit}") for unit in right.values()) < 1 / 3
+    through = "metanetworks-straight-through-0"
+    assert score(through) > 2 * score("metanetworks-0") and score(through, f"linear: {right['linear']}") > 0.5
+    assert max(score(through, f"{f}: {unit}") for f, unit in right.items() if f != "linear") < 0.4
+    most = [[means(rows[through], f"{f}: {unit}") for f in right] for unit in right.values()]
+    unused = {s for unit in most for s in range(3) if max(family[s] for family in unit) < 0.05}
+    assert len(unused) == 2
