@@ -10,7 +10,7 @@ from __future__ import annotations
 from metabook.recipe import Measurement, Options, Recipe
 
 UNITS = ("sine", "square", "relu", "identity", "step")
-STEPS, EXPLORED = 1_200, 240  #: of training; of these, in searched rows, the first that compare all choices alike
+STEPS, EXPLORED = 3_000, 600  #: of training; of these, in searched rows, the first that compare all choices alike
 INNER_STEPS = 5  #: from a learned start; written weights are used as they are
 BUDGET: Options = {"batch": 32, "lr": 0.01, "optimizer": "muon"}
 TEST = Measurement("mse", {"queries": 100})
@@ -19,7 +19,7 @@ DISCRETE = Measurement("mse, made discrete", {"queries": 100}, {"choose": "strai
 
 FIXED: dict[str, tuple[str, Options]] = {
     **{f"maml-{u}": ("maml", {"units": u, "clip": 10.0, "inner_steps": INNER_STEPS}) for u in UNITS},
-    "hypernetwork-sine": ("hypernetwork", {"units": "sine"}),
+    **{f"hypernetwork-{u}": ("hypernetwork", {"units": u}) for u in UNITS},
 }
 START: Options = {"operations": ",".join(UNITS), "written": False, "inner_steps": INNER_STEPS}
 WRITTEN: Options = {"operations": ",".join(UNITS)}

@@ -20,7 +20,7 @@ def test_all_rows_see_as_many_batches_of_as_many_tasks_and_the_searched_ones_are
     for recipe in RECIPES.values():
         phases = [arguments for arguments, _ in recipe.phases()]
         assert sum(phase["steps"] for phase in phases) == 3000
-        assert {(phase["batch"], phase["lr"], phase["optimizer"]) for phase in phases} == {(32, 0.02, "muon")}
+        assert {(phase["batch"], phase["lr"], phase["optimizer"]) for phase in phases} == {(32, 0.01, "muon")}
         assert phases[-1]["schedule"] == "cosine" and recipe.seeds == (0, 1, 2) and recipe.validated
     tasks = make_tasks("function-mixture")
     corners = set()
