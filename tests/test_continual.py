@@ -56,22 +56,30 @@ def test_stopping_to_measure_changes_nothing():
     assert torch.equal(again["accuracy"].values, curve[-1][1]["letters"].values)
 
 
-def test_every_curve_trains_on_its_own_tasks_from_its_own_start():
+def test_every_curve_trains_on_its_own_tasks_from_its_own_start(monkeypatch):
+    parts = []
+
+    def noted(*args, part, **options):
+        parts.append(part)
+        return make_tasks(*args, part=part, **options)
+
+    monkeypatch.setattr(continual, "make_tasks", noted)
     trained, first = learner(), make_tasks("clusters", spread=0.5, queries=3)
     metabook.train(trained, first, steps=2, batch=2, device="cpu", progress="none")
     before, second = weights(trained), make_tasks("clusters", queries=3)
-    curves = continue_training(trained, TINY, PLAN, seed=0, device="cpu")
+    curves = continue_training(trained, TINY, PLAN, seed=1, device="cpu")
+    assert parts == ["train"] * 2 + ["test"] * (2 * 3 + 2 * 2 + 3 + 3)
     assert torch.equal(weights(trained), before), "the learner stays as it is"
 
     def by_hand(start, *phases):
         for phase, (tasks, steps) in phases:
-            options = {"seed": phase * PHASE_SEED, "device": "cpu", "progress": "none"}
+            options = {"seed": 1 + phase * PHASE_SEED, "device": "cpu", "progress": "none"}
             metabook.train(start, tasks, steps=steps, **options, **TRAINING)
         tests = {
             "letters": make_tasks("clusters", spread=0.5, queries=2),
             "digits": make_tasks("clusters", shots=2),
         }
-        options = {"episodes": 20, "batch": 10, "seed": TEST_SEED, "device": "cpu"}
+        options = {"episodes": 20, "batch": 10, "seed": TEST_SEED + 1, "device": "cpu"}
         return {name: metabook.evaluate(start, tasks, **options)["accuracy"] for name, tasks in tests.items()}
 
     def again():
@@ -83,7 +91,7 @@ def test_every_curve_trains_on_its_own_tasks_from_its_own_start():
     ends = {
         "away": by_hand(again(), (1, (second, 3))),
         "back": by_hand(again(), (1, (second, 3)), (2, (first, 2))),
-        "fresh": by_hand(learner(), (1, (second, 3))),
+        "fresh": by_hand(learner(1), (1, (second, 3))),
         "stay": by_hand(again(), (1, (first, 3))),
     }
     shown = {"away": ("letters", "digits"), "back": ("letters", "digits"), "fresh": ("digits",), "stay": ("letters",)}

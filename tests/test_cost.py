@@ -23,6 +23,7 @@ def test_parameters_by_hand():
     assert cost.parameters(JOINT._replace(options={"width": 3})) == 6 + 12 + 4
     meta = Recipe("m", "meta-networks", "clusters", (TEST,), options={"base": "own"})
     assert cost.parameters(meta) > cost.parameters(meta._replace(options={"base": "own", "fixed_base": True})) > 0
+    assert cost.parameters(meta._replace(train_options={"way": 7})) > cost.parameters(meta)
     assert cost.parameters(JOINT._replace(system="fitted-gp")) == 0
 
 
@@ -49,6 +50,14 @@ def test_more_inner_steps_cost_more_time_and_more_tasks_more_memory():
     one, many = (cost.cost(maml, TEST._replace(options={"inner_steps": n}), rounds=1) for n in (1, 30))
     assert many["adapt_ms"] > 5 * one["adapt_ms"]
     assert cost.cost(maml, TEST, tasks=8, rounds=1)["peak_bytes"] > 4 * one["peak_bytes"] > 0
+
+
+@pytest.mark.parametrize("more", [{"shots": 500}, {"queries": 5000}], ids=["support", "query"])
+def test_the_peak_is_of_both_halves_of_the_tasks_of_the_test(more):
+    """MAML's steps hold the support examples; more queries are more to predict."""
+    maml = JOINT._replace(system="maml")
+    few, many = (cost.cost(maml, Measurement("mse", options), rounds=1) for options in (TEST.task_options, more))
+    assert many["peak_bytes"] > 4 * few["peak_bytes"]
 
 
 def test_the_clock_of_a_timer_may_be_another():
@@ -79,12 +88,16 @@ def test_the_command_writes_every_row(tmp_path, monkeypatch, capsys):
     assert set(names) <= set(cost.NAMES)
     monkeypatch.setattr(cost, "NAMES", names)
     before = torch.get_num_threads()
-    assert cost.main(["--folder", str(tmp_path), "--rounds", "1"]) == 0
+    torch.set_num_threads(2)
+    try:
+        assert cost.main(["--folder", str(tmp_path), "--rounds", "1"]) == 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
     assert capsys.readouterr().out.strip() == str(tmp_path / "everything.json")
     result = json.loads((tmp_path / "everything.json").read_text(encoding="utf-8"))
     check(result, names)
     assert result["rounds"] == 1 and [r["parameters"] for r in result["costs"].values()] == [1761, 0, 0]
-    assert torch.get_num_threads() == before
     assert cost.main(["--folder", str(tmp_path), "--rounds", "0"]) == 2
     assert capsys.readouterr().err == "metabook.cost: error: rounds: 0 given; at least 1 is needed\n"
 

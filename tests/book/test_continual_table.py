@@ -50,10 +50,16 @@ def test_what_is_missing_is_said():
 
 
 @pytest.mark.filterwarnings("default")
-def test_the_figure_is_drawn_from_the_records(tmp_path: Path):
+def test_the_figure_is_drawn_from_the_records(tmp_path: Path, monkeypatch):
+    """The steps back are drawn after those away: 0 and 5, then 5 and 10."""
+    kept = []
+    monkeypatch.setattr(draw_figures.plt, "close", kept.append)
     for name in RECIPES:
         path = tmp_path / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({**RECORD, "curves": [SEED, OTHER]}), encoding="utf-8")
     draw_figures.continual(tmp_path / "x.svg", tmp_path)
     assert (tmp_path / "x.svg").read_text("utf-8").count("<svg") == 1
+    monkeypatch.undo()
+    line = kept[0].axes[0].lines[0]
+    assert line.get_xdata().tolist() == [0, 5, 5, 10] and line.get_ydata().tolist() == [0.8, 0.7, 0.7, 0.75]
