@@ -1,6 +1,6 @@
 """Meta Networks: whole, without each of its parts, on other numbers of classes than trained for, and on fixed weights.
 
-``python -m metabook.record meta-networks meta-networks-ways --jobs 2`` makes both tables; a stopped one goes on.
+``python -m metabook.record meta-networks meta-networks-fixed meta-networks-ways --jobs 2`` makes the tables.
 """
 
 from __future__ import annotations
@@ -42,13 +42,16 @@ ROWS = {
     "more-task-weights": Row("with task weights in the base learner too (MetaNet+)", {"task_weights": True}),
     "short": Row("Meta Networks, trained as shortly as the rows without a part"),
     "own-base": Row("a base learner with a body of its own", {"base": "own"}),
-    "fixed-convolutions": Row("a base learner of fixed random convolutions", {"base": "own", **FIXED}, 250),
-    "fixed-dense": Row("a base learner of fixed random dense layers", {"base": "mlp", **FIXED}, 250),
     "prototypical": Row(
         "The prototypical network of the same convolutions",
         {"backbone": "strided", "norm": "group"},
         system="prototypical",
     ),
+}
+
+FIXED_ROWS = {
+    "convolutions": Row("a base learner of fixed random convolutions", {"base": "own", **FIXED}, 250),
+    "dense": Row("a base learner of fixed random dense layers", {"base": "mlp", **FIXED}, 250),
 }
 
 
@@ -106,5 +109,6 @@ def _ways(n: int) -> Recipe:
 RECIPES: dict[str, Recipe] = {
     **{f"meta-networks/glyphs-{name}": _glyphs(row) for name, row in ROWS.items()},
     "meta-networks/omniglot-whole": _OMNIGLOT,
+    **{f"meta-networks-fixed/glyphs-{name}": _glyphs(row) for name, row in FIXED_ROWS.items()},
     **{f"meta-networks-ways/omniglot-{n}-way": _ways(n) for n in WAYS},
 }
