@@ -443,3 +443,20 @@ def test_what_the_book_says_of_metanetworks():
     most = [[means(rows[through], f"{f}: {unit}") for f in right] for unit in right.values()]
     unused = {s for unit in most for s in range(3) if max(family[s] for family in unit) < 0.05}
     assert len(unused) == 2
+
+
+def test_what_the_book_says_of_meta_networks():
+    """Accuracies: guessing without either kind of weights, the LSTM behind the mean and nothing, two rows unstable."""
+    whole("meta-networks")
+    rows = {n.rpartition("/")[2]: means(r, "5-way 1-shot") for n, r in recorded().items() if "meta-networks/" in n}
+    letters = {name.removeprefix("glyphs-"): values for name, values in rows.items() if name.startswith("glyphs-")}
+    for name in ("no-fast-weights", "no-slow-weights"):
+        assert max(abs(value - 0.2) for value in letters[name]) < 0.01
+    short = statistics.mean(letters["short"])
+    assert min(statistics.mean(letters[name]) for name in ("mean", "no-task-weights")) > short + 0.02
+    for name in ("own-base", "more-task-weights"):
+        low, *others = sorted(letters[name])
+        assert low < min(others) - 0.08
+    best = max(statistics.mean(v) for name, v in letters.items() if name not in ("whole", "prototypical"))
+    assert statistics.mean(letters["prototypical"]) > best + 0.02
+    assert min(letters["whole"]) > 0.9 and 0.93 < statistics.mean(rows["omniglot-whole"]) < 0.9895 - 0.03
