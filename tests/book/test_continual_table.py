@@ -7,7 +7,10 @@ import draw_figures
 import pytest
 from continual_table import markdown, tables
 
-from metabook.recipes.continual import RECIPES
+from metabook.commands.results import recorded
+from metabook.recipes.continual import FIRST, RECIPES, SECOND
+
+TESTS = (FIRST, SECOND)
 
 
 def points(name, *scores):
@@ -63,3 +66,27 @@ def test_the_figure_is_drawn_from_the_records(tmp_path: Path, monkeypatch):
     monkeypatch.undo()
     line = kept[0].axes[0].lines[0]
     assert line.get_xdata().tolist() == [0, 5, 5, 10] and line.get_ydata().tolist() == [0.8, 0.7, 0.7, 0.75]
+
+
+def test_what_the_book_says_of_letters_digits_letters():
+    """Of every training: it forgets, has hardly gained before, and wins most back; what is carried over."""
+    found = {name: recorded()[f"continual/glyphs-{name}"]["curves"] for name in ("meta-networks", "prototypical")}
+    for name, seeds in found.items():
+        for seed in seeds:
+            away, back, stay, fresh = (
+                {point["steps"]: {k: v["mean"] for k, v in point.items() if k in TESTS} for point in seed[curve]}
+                for curve in ("away", "back", "stay", "fresh")
+            )
+            start = away[0]["letters"]
+            assert away[60]["letters"] < min(away[30]["letters"], start - 0.05)
+            assert min(point["letters"] for point in stay.values()) > away[60]["letters"]
+            assert back[30]["letters"] - away[60]["letters"] > (start - away[60]["letters"]) / 2
+            gains = [away[steps]["letters"] - start for steps in (3, 10, 30, 60)]
+            assert max(gains) < (0 if name == "meta-networks" else 0.01)
+            if name == "meta-networks":
+                assert all(away[steps]["digits"] > fresh[steps]["digits"] for steps in fresh)
+    last = [seed["fresh"][-1]["digits"]["mean"] for seed in found["meta-networks"]]
+    assert sorted(last)[0] < 0.25 < 0.6 < sorted(last)[1]
+    ends = {n: [[s[c][-1]["digits"]["mean"] for s in v] for c in ("away", "fresh")] for n, v in found.items()}
+    carried = {name: sum(after) - sum(fresh) for name, (after, fresh) in ends.items()}
+    assert carried["meta-networks"] > 2 * carried["prototypical"] > 0
