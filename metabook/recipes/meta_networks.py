@@ -21,7 +21,7 @@ WAYS = (5, 10, 15, 20)
 MOST = max(WAYS)
 
 
-FIXED: Options = {"fixed_base": True, "base_features": 256}  #: random features are needed in greater number
+FIXED: Options = {"fixed_base": True, "base_features": 256}
 
 
 class Row(NamedTuple):
