@@ -43,11 +43,12 @@ def test_of_several_edges_those_that_are_used_count():
 
 
 def test_multiply_adds_by_hand():
-    """28 x 28 pixels to 8 channels of 7 x 7, then a head of 5 rows: 8 * 9 * 784 by convolution, 784 * 392 by a matrix.
+    """28 x 28 pixels to 8 channels of 7 x 7, then a head of 5 rows: 784 * 392 by a matrix, or by two convolutions,
+    8 * 9 * 784 and 8 * 8 * 9 * 196.
 
     What is mixed is carried out whole, what is not chosen is not.
     """
-    head, convolution, dense = 5 * 392, 8 * 9 * 784, 784 * 392
+    head, convolution, dense = 5 * 392, 8 * 9 * 784 + 8 * 8 * 9 * 196, 784 * 392
     learner = build("metanetworks", LETTERS, operations="conv3,dense")
     learner.chooser.fix(0)
     assert score("multiply-adds", learner, LETTERS) == [convolution + head] * 3

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metabook.checks import check_choice, check_count
-from metabook.nn.layers import Conv2d, Linear
+from metabook.nn.layers import Conv2d, Linear, in_fast_order
 
 STEEP = 10.0  #: the slope of ``step`` at 0
 
@@ -54,22 +54,32 @@ class Pool(nn.Module):
         return small.repeat(1, 1, -(-self.channels // x.shape[2]), 1, 1)[:, :, : self.channels]
 
 
-class Convolution(nn.Module):
-    """Convolution of odd size, ReLU, then the largest of each square: [B, S, C, H, W] -> [B, S, channels, h, w]."""
+class Convolutions(nn.Module):
+    """Convolution of odd size, norm, ReLU, the largest of each square: once for each prime factor of the stride.
+
+    [B, S, C, H, W] -> [B, S, channels, H / stride, W / stride]; a stride of 4 makes two layers of 2, one of 1 a layer.
+    """
 
     def __init__(self, size: Sizes, channels: int, kernel: int, stride: int) -> None:
         super().__init__()
-        self.conv, self.stride = Conv2d(size[0], channels, kernel, padding=kernel // 2), stride
-        self.cost = self.conv.weight.numel() * size[1] * size[2]
+        (inputs, high, wide), self.cost = size, 0
+        self.strides = _prime_factors(stride) or [1]
+        self.convs = nn.ModuleList()
+        for step in self.strides:
+            self.convs.append(Conv2d(inputs, channels, kernel, padding=kernel // 2))
+            self.cost += channels * inputs * kernel**2 * high * wide
+            inputs, high, wide = channels, high // step, wide // step
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, S, C, H, W]."""
-        h = F.relu(self.conv(x))
-        return F.max_pool2d(h.flatten(0, 1), self.stride).unflatten(0, h.shape[:2]) if self.stride > 1 else h
+        for conv, step in zip(self.convs, self.strides, strict=True):
+            h = in_fast_order(_standard(conv(x)).flatten(0, 1))
+            x = F.relu(F.max_pool2d(h, step)).unflatten(0, x.shape[:2])  # of the largest, the same as the largest ReLU
+        return x
 
 
 class Dense(nn.Module):
-    """Every pixel mixed with every other, then ReLU: it does not care where a pixel is."""
+    """Every pixel mixed with every other, norm, ReLU: it does not care where a pixel is."""
 
     def __init__(self, size: Sizes, out: Sizes) -> None:
         super().__init__()
@@ -79,7 +89,7 @@ class Dense(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, S, C, H, W] -> [B, S, *out]."""
-        return F.relu(self.linear(x.flatten(2))).unflatten(2, self.out)
+        return F.relu(_standard(self.linear(x.flatten(2)).unflatten(2, self.out)))
 
 
 def image_operation(name: str, size: Sizes, out: Sizes) -> nn.Module:
@@ -91,8 +101,8 @@ def image_operation(name: str, size: Sizes, out: Sizes) -> nn.Module:
     if rest or size[2] != stride * out[2]:
         raise ValueError(f"out: {list(out[1:])} pixels given; they must divide {list(size[1:])} by one whole number")
     make: dict[str, Callable[[], nn.Module]] = {
-        "conv3": lambda: Convolution(size, out[0], 3, stride),
-        "conv5": lambda: Convolution(size, out[0], 5, stride),
+        "conv3": lambda: Convolutions(size, out[0], 3, stride),
+        "conv5": lambda: Convolutions(size, out[0], 5, stride),
         "pool": lambda: nn.Sequential(Pool(out[0], stride), Blur()),
         "identity": lambda: Pool(out[0], stride),
         "dense": lambda: Dense(size, out),
@@ -109,3 +119,14 @@ class Blur(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, S, C, H, W]."""
         return F.avg_pool2d(x.flatten(0, 1), 3, stride=1, padding=1).unflatten(0, x.shape[:2])
+
+
+def _standard(x: Tensor) -> Tensor:
+    """Each image [B, S, C, H, W] with mean 0 and variance 1 over all its numbers: a layer norm without weights."""
+    return F.group_norm(x.flatten(0, 1), 1).unflatten(0, x.shape[:2])
+
+
+def _prime_factors(n: int) -> list[int]:
+    """Those of n, the smallest first; of 1 none."""
+    least = next((p for p in range(2, n + 1) if n % p == 0), None)
+    return [least, *_prime_factors(n // least)] if least else []
