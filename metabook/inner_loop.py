@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,14 @@ from metabook.checks import check_count, check_positive
 from metabook.mapping import Phi
 
 
-def start(net: nn.Module, tasks: int) -> Phi:
+def start(net: nn.Module, tasks: int, only: Container[str] | None = None) -> Phi:
     """theta as the starting point of every task: parameter name -> [B, *p], a view, differentiable in theta.
 
-    Frozen parameters (``requires_grad`` False) are left out: they do not adapt, and all tasks share them.
+    Frozen parameters (``requires_grad`` False) are left out: they do not adapt, and all tasks share them. So are those
+    that are not among ``only``, where it is given: to compute with shared weights is cheaper than with equal ones.
     """
-    return {name: p.expand(tasks, *p.shape) for name, p in net.named_parameters() if not _frozen(p)}
+    named = {n: p for n, p in net.named_parameters() if not _frozen(p) and (only is None or n in only)}
+    return {name: p.expand(tasks, *p.shape) for name, p in named.items()}
 
 
 def _frozen(p: Tensor) -> bool:

@@ -92,7 +92,8 @@ class Hypernetwork(MetaLearner):
     def _adapt(self, support: Examples) -> Written:
         # c = e(support),  phi_0 = theta + g(c)
         code = self.encoder(*support)
-        phi = add(start(self.net, len(support.x)), self.generator(code))
+        written = self.generator(code)
+        phi = add(start(self.net, len(support.x), None if self.inner_steps else written), written)
         # phi_{t+1} = phi_t - alpha * grad L(phi_t)
         weights = descend(
             lambda p: self._losses(p, support),

@@ -33,7 +33,7 @@ class TaskNetwork(NamedTuple):
     code: Tensor  #: [B, Z], or [B, N, Z] with a code for each class
     belief: Architecture  #: p(a, v | z), how probable each choice is
     choice: Architecture  #: a and v, what the network uses: one-hot, or with "soft" the belief itself
-    weights: Phi  #: phi, name -> [B, *p], after the steps
+    weights: Phi  #: phi, name -> [B, *p], after the steps; without steps what is written, as all else is shared
     kl: Tensor  #: of q(z) to a standard normal, in nats, [B]
 
 
@@ -174,7 +174,7 @@ class MetaNetworks(MetaLearner):
         written = self.writer(code, choice.operations * choice.inputs.unsqueeze(2))
         return descend(
             lambda phi: self._losses({**phi, **choice._asdict()}, support),
-            add(start(self.net, len(support.x)), written),
+            add(start(self.net, len(support.x), None if self.inner_steps else written), written),
             lr=self.inner_lr,
             steps=self.inner_steps,
             first_order=not self.second_order,
