@@ -7,6 +7,7 @@ from metabook.nn.class_encoder import ClassEncoder
 from metabook.nn.deform import Deform, PairNet
 from metabook.nn.discriminator import Discriminator
 from metabook.nn.film import AppendContext, Chain, ContextFilm, Film, add_film, insert_film
+from metabook.nn.first_look import FirstLook
 from metabook.nn.layers import Conv2d, GroupNorm, Linear, MaxPool2d, TaskBatchNorm
 from metabook.nn.memory_read import MemoryRead
 from metabook.nn.network_generator import NetworkGenerator
@@ -43,6 +44,7 @@ __all__ = [
     "Discriminator",
     "FeatureMaps",
     "Film",
+    "FirstLook",
     "GradientMLP",
     "GradientSummary",
     "GridNet",

@@ -9,7 +9,16 @@ from torch import nn
 from metabook.checks import check_choice
 from metabook.likelihood import Classification, Likelihood
 from metabook.metanetworks import Hypernetwork, MetaNetworks
-from metabook.nn import ClassEncoder, NetworkGenerator, PairEncoder, Pixels, SideBySide, WeightGenerator
+from metabook.nn import (
+    CellNet,
+    ClassEncoder,
+    FirstLook,
+    NetworkGenerator,
+    PairEncoder,
+    Pixels,
+    SideBySide,
+    WeightGenerator,
+)
 from metabook.nn.networks import MLP
 from metabook.nn.weight_generator import NothingWritten
 from metabook.systems import meta_networks
@@ -17,20 +26,32 @@ from metabook.systems.entry import Shape, System, cell, inner_rate, network, out
 
 #: numbers in a chunk: of a network for vectors, of one for images, of which the head alone is written
 CHUNK = (64, 256)
-EYES = ("conv", "dense")
+EYES = ("conv", "dense", "own")
 DENSE = 256  #: units of the two layers of a dense eye
 CLIP = 10.0  #: of the inner gradient: squares of inputs of 5 make it very long
 
 
 def _encoder(
-    x_shape: Shape, likelihood: Likelihood, *, eyes: str, hidden: int, code: int, blocks: int, width: int | None
+    net: nn.Module,
+    x_shape: Shape,
+    likelihood: Likelihood,
+    *,
+    eyes: str,
+    hidden: int,
+    code: int,
+    blocks: int,
+    width: int | None,
 ) -> nn.Module:
-    """One code of the task, or one of each of its classes. eyes: what looks at images, one or more of ``EYES``."""
+    """One code of the task, or one of each of its classes. eyes: what looks at images, one or more of ``EYES``.
+
+    Eyes of their "own" are the operations of the task's network ``net``.
+    """
     bodies: list[nn.Module] = [Pixels()]
     if len(x_shape) == 3:
         makers: dict[str, Callable[[], nn.Module]] = {
             "conv": lambda: network(x_shape, None, width=width, norm="group"),
             "dense": lambda: network(x_shape, DENSE, layers=(DENSE,)),
+            "own": lambda: FirstLook(_a_cell(net)),
         }
         bodies = [makers[check_choice("eyes", eye, EYES)]() for eye in eyes.split(",")]
     features = sum(outputs_of(body, x_shape) for body in bodies)
@@ -38,6 +59,12 @@ def _encoder(
     if isinstance(likelihood, Classification):
         return ClassEncoder(body, features, likelihood, hidden=hidden, code=code)
     return PairEncoder(body, features, likelihood, hidden=hidden, code=code, layers=2, blocks=blocks, described=True)
+
+
+def _a_cell(net: nn.Module) -> CellNet:
+    if not isinstance(net, CellNet):
+        raise ValueError(f"eyes: 'own' given; allowed with units; a {type(net).__name__} has no operations")
+    return net
 
 
 def _hypernetwork(
@@ -66,7 +93,7 @@ def _hypernetwork(
     last = f"layers.{len(net.layers) - 1}." if isinstance(net, MLP) else "head."
     return Hypernetwork(
         net,
-        _encoder(x_shape, likelihood, eyes=eyes, hidden=hidden, code=code, blocks=blocks, width=body_width),
+        _encoder(net, x_shape, likelihood, eyes=eyes, hidden=hidden, code=code, blocks=blocks, width=body_width),
         WeightGenerator(
             net,
             code,
@@ -128,7 +155,7 @@ def _metanetworks(
         )
     return MetaNetworks(
         net,
-        _encoder(x_shape, likelihood, eyes=eyes, hidden=hidden, code=2 * code, blocks=blocks, width=body_width),
+        _encoder(net, x_shape, likelihood, eyes=eyes, hidden=hidden, code=2 * code, blocks=blocks, width=body_width),
         NetworkGenerator(net, code, hidden=hidden, temperature=temperature, shared=shared),
         writer,
         likelihood,

@@ -1,5 +1,7 @@
 """Hypernetworks against numbers by hand, and against a slow reference that shares no code with the package."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -290,5 +292,37 @@ def test_eyes_of_the_encoder():
         for eyes in ("conv", "dense", "conv,dense")
     }
     assert sizes == {"conv": 8, "dense": 256, "conv,dense": 264}
-    with pytest.raises(ValueError, match="eyes: 'nose' given; allowed are conv, dense"):
+    with pytest.raises(ValueError, match="eyes: 'nose' given; allowed are conv, dense, own"):
         metabook.build("hypernetwork", tasks, eyes="conv,nose")
+
+
+def test_eyes_of_its_own_are_the_operations_of_the_network():
+    tasks = metabook.make_tasks("permuted-glyphs", queries=1)
+    learner = metabook.build("hypernetwork", tasks, units="conv3,dense", eyes="own")
+    assert learner.encoder.each[0].in_features == 2 * 8 * 7 * 7
+    assert {id(p) for p in learner.encoder.body.parameters()} == {id(p) for p in learner.net.edges.parameters()}
+    copied = copy.deepcopy(learner)
+    assert copied.encoder.body.edge is copied.net.edges["01"]
+    with pytest.raises(ValueError, match="eyes: 'own' given; allowed with units"):
+        metabook.build("hypernetwork", tasks, eyes="own")
+
+
+@pytest.mark.parametrize("system", ["hypernetwork", "metanetworks"])
+def test_without_steps_only_what_is_written_is_a_tasks_own(system):
+    """The head; the body is shared, not copied for each task. Copies give the same losses and the same gradients."""
+    tasks = metabook.make_tasks("permuted-glyphs", queries=2)
+    cell = {"units": "conv3"} if system == "hypernetwork" else {"operations": "conv3", "kl_weight": 0.0}
+    learner = metabook.build(system, tasks, eyes="own", width=2, **cell).double()
+    batch = tasks.sample(2, torch.Generator().manual_seed(0))
+    batch = Episode(*(Examples(part.x.double(), part.y) for part in batch))
+    state = learner.adapt(batch.support)
+    assert set(state.weights) == {"head.weight", "head.bias"}
+    copies = {name: p.expand(2, *p.shape) for name, p in learner.net.named_parameters()}
+    copied = state._replace(weights={**copies, **state.weights})
+    shared, apart = (-learner.predict(s, batch.query.x).log_prob(batch.query.y).sum() for s in (state, copied))
+    assert shared.item() == pytest.approx(apart.item(), abs=1e-12)
+    p = list(learner.net.edges.parameters())
+    for g, h in zip(torch.autograd.grad(shared, p, retain_graph=True), torch.autograd.grad(apart, p), strict=True):
+        torch.testing.assert_close(g, h, rtol=0, atol=1e-12)
+    learner.inner_steps = 1
+    assert set(learner.adapt(batch.support).weights) == set(copies)
