@@ -13,12 +13,13 @@ from metabook.tasks.function_mixture import FAMILIES
 
 SEEDS = (0, 1, 2)
 MIXED = "sine,square,relu,identity,step"
-LETTER_UNITS = "conv3,dense"
-BRANCHES = ("conv3", "dense")
+BRANCHES = ("conv5", "dense")
 CLIP = 10.0  #: of the inner gradient, the same for all
 FUNCTION_BUDGET: Options = {"batch": 32, "lr": 0.01, "optimizer": "muon"}
 LETTER_BUDGET: Options = {"batch": 8, "lr": 0.02, "optimizer": "muon"}
-DENSE: Options = {"eyes": "dense"}  #: of the encoder, to which both kinds of letters are equally hard
+WIDE: Options = {"width": 16}  #: channels of both branches, in every row on letters
+#: of those that write: the encoder looks by the operations of the network it writes, and can tell many letters apart
+LOOK: Options = {**WIDE, "eyes": "own", "hidden": 128, "code": 64}
 
 _COST = Measurement("multiply-adds", episodes=200, score="multiply-adds")
 #: whether the choice is the unit that is the family exactly, and what is chosen in its place
@@ -75,14 +76,25 @@ FUNCTIONS = {
         "metanetworks", {"choose": "soft"}, inner_steps=(0,), more=(*_FUNCTION_CHOICES, _DISCRETE)
     ),
 }
+LETTER_STEPS = 700
 LETTERS = {
     "metanetworks": Row(
-        "metanetworks", {"operations": LETTER_UNITS, **DENSE}, 500, (0,), explored=100, more=_LETTER_CHOICES
+        "metanetworks",
+        {"operations": ",".join(BRANCHES), "sharpness": 20.0, **LOOK},
+        LETTER_STEPS,
+        (0,),
+        explored=150,
+        more=_LETTER_CHOICES,
     ),
-    "hypernetwork-mixed": Row("hypernetwork", {"units": LETTER_UNITS, **DENSE}, 500, (0,)),
-    **{f"hypernetwork-{unit}": Row("hypernetwork", {"units": unit, **DENSE}, 500, (0,)) for unit in BRANCHES},
-    **{f"maml-{unit}": Row("maml", {"units": unit}, 500, (5,)) for unit in BRANCHES},
-    **{f"anil-{unit}": Row("anil", {"units": unit}, 500, (5,)) for unit in BRANCHES},
+    **{
+        f"hypernetwork-{name}": Row("hypernetwork", {"units": units, **LOOK}, LETTER_STEPS, (0,))
+        for name, units in (("mixed", ",".join(BRANCHES)), *((unit, unit) for unit in BRANCHES))
+    },
+    **{
+        f"{system}-{unit}": Row(system, {"units": unit, **WIDE}, LETTER_STEPS, (5,))
+        for system in ("maml", "anil")
+        for unit in BRANCHES
+    },
 }
 
 
