@@ -77,6 +77,7 @@ FUNCTIONS = {
     ),
 }
 LETTER_STEPS = 700
+LETTER_RATE = 0.03  #: of inner steps: with 0.4, and with 0.1, MAML learned less on validation letters in 100 steps
 LETTERS = {
     "metanetworks": Row(
         "metanetworks",
@@ -91,7 +92,7 @@ LETTERS = {
         for name, units in (("mixed", ",".join(BRANCHES)), *((unit, unit) for unit in BRANCHES))
     },
     **{
-        f"{system}-{unit}": Row(system, {"units": unit, **WIDE}, LETTER_STEPS, (5,))
+        f"{system}-{unit}": Row(system, {"units": unit, "inner_lr": LETTER_RATE, **WIDE}, LETTER_STEPS, (5,))
         for system in ("maml", "anil")
         for unit in BRANCHES
     },

@@ -123,7 +123,7 @@ def _metanetworks(
     code: int = 32,
     hidden: int = 64,
     blocks: int = 2,
-    eyes: str = "conv",
+    eyes: str = "own",
     body_width: int | None = None,
     parts: int = 4,
     temperature: float = 1.0,
