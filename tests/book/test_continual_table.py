@@ -1,6 +1,8 @@
 """The tables and the figure of training on other tasks and back: means over seeds of differences within a seed."""
 
 import json
+import math
+import statistics
 from pathlib import Path
 
 import draw_figures
@@ -68,6 +70,13 @@ def test_the_figure_is_drawn_from_the_records(tmp_path: Path, monkeypatch):
     assert line.get_xdata().tolist() == [0, 5, 5, 10] and line.get_ydata().tolist() == [0.8, 0.7, 0.7, 0.75]
 
 
+T3 = 4.303  #: 97.5 % quantile of Student's t with two degrees of freedom, for three trainings
+
+
+def points(curve, steps):
+    return next(p["letters"]["mean"] for p in curve if p["steps"] == steps)
+
+
 def test_what_the_book_says_of_letters_digits_letters():
     """Of every training: it forgets, has hardly gained before, and wins most back; what is carried over."""
     found = {name: recorded()[f"continual/glyphs-{name}"]["curves"] for name in ("meta-networks", "prototypical")}
@@ -85,6 +94,10 @@ def test_what_the_book_says_of_letters_digits_letters():
             assert max(gains) < (0 if name == "meta-networks" else 0.01)
             if name == "meta-networks":
                 assert all(away[steps]["digits"] > fresh[steps]["digits"] for steps in fresh)
+    early = [points(seed["away"], 3) - points(seed["away"], 0) for seed in found["prototypical"]]
+    assert (
+        0 < statistics.mean(early) < T3 * statistics.stdev(early) / math.sqrt(3)
+    )
     last = [seed["fresh"][-1]["digits"]["mean"] for seed in found["meta-networks"]]
     assert sorted(last)[0] < 0.25 < 0.6 < sorted(last)[1]
     ends = {n: [[s[c][-1]["digits"]["mean"] for s in v] for c in ("away", "fresh")] for n, v in found.items()}
