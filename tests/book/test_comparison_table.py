@@ -465,3 +465,13 @@ def test_what_the_book_says_of_meta_networks():
     best = max(statistics.mean(v) for name, v in letters.items() if name not in ("whole", "prototypical"))
     assert statistics.mean(letters["prototypical"]) > best + 0.02
     assert min(letters["whole"]) > 0.9 and 0.93 < statistics.mean(rows["omniglot-whole"]) < 0.9895 - 0.03
+
+
+def test_what_the_book_says_of_fixed_base_learners():
+    """Every training with convolutions is above every one with dense layers, and all are far above guessing."""
+    whole("meta-networks-fixed")
+    rows = {
+        name: means(recorded()[f"meta-networks-fixed/glyphs-{name}"], "5-way 1-shot")
+        for name in ("convolutions", "dense")
+    }
+    assert min(rows["convolutions"]) > max(rows["dense"]) and min(rows["dense"]) > 0.75

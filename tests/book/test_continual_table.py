@@ -95,9 +95,7 @@ def test_what_the_book_says_of_letters_digits_letters():
             if name == "meta-networks":
                 assert all(away[steps]["digits"] > fresh[steps]["digits"] for steps in fresh)
     early = [points(seed["away"], 3) - points(seed["away"], 0) for seed in found["prototypical"]]
-    assert (
-        0 < statistics.mean(early) < T3 * statistics.stdev(early) / math.sqrt(3)
-    )
+    assert 0 < statistics.mean(early) < T3 * statistics.stdev(early) / math.sqrt(3)
     last = [seed["fresh"][-1]["digits"]["mean"] for seed in found["meta-networks"]]
     assert sorted(last)[0] < 0.25 < 0.6 < sorted(last)[1]
     ends = {n: [[s[c][-1]["digits"]["mean"] for s in v] for c in ("away", "fresh")] for n, v in found.items()}
