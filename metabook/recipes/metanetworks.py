@@ -91,10 +91,10 @@ LETTERS = {
         f"hypernetwork-{name}": Row("hypernetwork", {"units": units, **LOOK}, LETTER_STEPS, (0,))
         for name, units in (("mixed", ",".join(BRANCHES)), *((unit, unit) for unit in BRANCHES))
     },
+    # of the two branches the better one for MAML: 65 against 56 % of validation letters after 100 steps
     **{
-        f"{system}-{unit}": Row(system, {"units": unit, "inner_lr": LETTER_RATE, **WIDE}, LETTER_STEPS, (5,))
+        f"{system}-dense": Row(system, {"units": "dense", "inner_lr": LETTER_RATE, **WIDE}, LETTER_STEPS, (5,))
         for system in ("maml", "anil")
-        for unit in BRANCHES
     },
 }
 
