@@ -18,10 +18,12 @@ DESCRIPTORS = 3
 def describe(x: Tensor, y: Tensor) -> Tensor:
     """What is known of tasks before their examples are read: x [B, S, *X], y -> [B, 3].
 
-    log2 of the numbers in an input, log2 of S, and the kind of task: 1 for classes, 0 for real targets.
+    log2 of the numbers of an input that are in use, not 0 in all examples; log2 of S; and the kind of task: 1 for
+    classes, 0 for real targets.
     """
-    values = (math.log2(x[0, 0].numel()), math.log2(x.shape[1]), float(not y.is_floating_point()))
-    return x.new_tensor(values).expand(len(x), -1)
+    size = (x != 0).any(1).flatten(1).sum(1).clamp(min=1).to(x.dtype).log2()  # [B]
+    values = x.new_tensor((math.log2(x.shape[1]), float(not y.is_floating_point())))
+    return torch.cat([size.unsqueeze(1), values.expand(len(x), -1)], 1)
 
 
 class PairEncoder(nn.Module):

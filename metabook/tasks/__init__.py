@@ -10,6 +10,7 @@ from metabook.tasks.function_families import FunctionFamilies
 from metabook.tasks.function_mixture import FunctionMixture
 from metabook.tasks.gaussian_process import GaussianProcess
 from metabook.tasks.images import FewShot
+from metabook.tasks.lifted import Lifted
 from metabook.tasks.linear import LinearRegression
 from metabook.tasks.mixed_curvature import MixedCurvature
 from metabook.tasks.mixture import Mixture
@@ -29,6 +30,7 @@ __all__ = [
     "FunctionMixture",
     "GaussianProcess",
     "ImageCompletion",
+    "Lifted",
     "LinearRegression",
     "MixedCurvature",
     "Mixture",

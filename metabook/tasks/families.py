@@ -20,6 +20,7 @@ from metabook.tasks.completion import glyph_completion_tasks, omniglot_completio
 from metabook.tasks.function_families import FunctionFamilies
 from metabook.tasks.function_mixture import FunctionMixture
 from metabook.tasks.gaussian_process import GaussianProcess
+from metabook.tasks.lifted import lifted_mixture_tasks
 from metabook.tasks.linear import LinearRegression
 from metabook.tasks.mixed_curvature import MixedCurvature
 from metabook.tasks.named_sinusoids import named_sinusoid_tasks
@@ -65,6 +66,10 @@ TASKS: dict[str, TaskFamily] = {
     ),
     "function-mixture": TaskFamily(
         FunctionMixture, "lines, parabolas, waves, hinges and steps: each calls for another unit"
+    ),
+    "lifted-mixture": TaskFamily(
+        lifted_mixture_tasks,
+        "the same functions along a direction of one to three inputs, not as many in every task",
     ),
     "linear": TaskFamily(LinearRegression, "linear functions with noise; the Bayes optimum is known"),
     "mixed-curvature": TaskFamily(MixedCurvature, "linear functions, inputs in other units each; the optimum is known"),

@@ -36,10 +36,12 @@ def test_other_labels_give_the_same_codes_in_other_rows():
 
 
 def test_a_description_by_hand():
-    """Inputs of 4 * 4 = 2^4 numbers, 8 = 2^3 examples; 1 for classes, 0 for numbers."""
-    x = torch.zeros(2, 8, 1, 4, 4)
-    assert describe(x, torch.zeros(2, 8, dtype=torch.int64)).tolist() == [[4, 3, 1]] * 2
-    assert describe(x, torch.zeros(2, 8, 1)).tolist() == [[4, 3, 0]] * 2
+    """Inputs of 4 * 4 = 2^4 numbers, 8 = 2^3 examples; 1 for classes, 0 for numbers. The second task uses two rows of
+    four, and a number that is 0 once is still in use; the third uses nothing."""
+    x = torch.ones(3, 8, 1, 4, 4)
+    x[1, :, :, 2:], x[0, 5], x[2] = 0, 0, 0
+    assert describe(x, torch.zeros(3, 8, dtype=torch.int64)).tolist() == [[4, 3, 1], [3, 3, 1], [0, 3, 1]]
+    assert describe(x, torch.zeros(3, 8, 1)).tolist() == [[4, 3, 0], [3, 3, 0], [0, 3, 0]]
 
 
 def test_a_described_set_is_not_the_same_when_it_is_repeated():
