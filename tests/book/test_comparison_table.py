@@ -475,3 +475,23 @@ def test_what_the_book_says_of_fixed_base_learners():
         for name in ("convolutions", "dense")
     }
     assert min(rows["convolutions"]) > max(rows["dense"]) and min(rows["dense"]) > 0.75
+
+
+def test_what_the_book_says_of_architecture_search():
+    """Errors: a shared search behind the best fixed cell, a choice for each task ahead of it from a start alone."""
+    whole("architecture-search")
+    rows = {
+        n.rpartition("functions-")[2]: means(r, "mse") for n, r in recorded().items() if "architecture-search/" in n
+    }
+    units = ("sine", "square", "relu", "identity", "step")
+    mean = {name: statistics.mean(values) for name, values in rows.items()}
+    started, written = ({u: rows[f"{system}-{u}"] for u in units} for system in ("maml", "hypernetwork"))
+    assert max(started["sine"]) < min(rows["shared-start"]) and mean["hypernetwork-sine"] < min(rows["shared-written"])
+    assert min(mean[f"maml-{u}"] for u in units) == mean["maml-sine"]
+    assert min(mean[f"hypernetwork-{u}"] for u in units) == mean["hypernetwork-sine"]
+    assert max(rows["task-start"]) < min(min(values) for values in started.values())
+    assert min(rows["task-written"]) < max(written["sine"]) and max(rows["task-written"]) > min(written["sine"])
+    assert max(mean["task-written"], mean["hypernetwork-sine"]) < 0.4 * mean["task-start"]
+    soft = recorded()["architecture-search/functions-shared-start-soft"]
+    assert min(rows["shared-start-soft"]) > max(started["sine"])
+    assert all(d > 2 * m for d, m in zip(means(soft, "mse, made discrete"), means(soft, "mse"), strict=True))
