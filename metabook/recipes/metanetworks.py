@@ -81,7 +81,7 @@ LETTER_RATE = 0.03  #: of inner steps: with 0.1 MAML learned less on validation 
 LETTERS = {
     "metanetworks": Row(
         "metanetworks",
-        {"operations": ",".join(BRANCHES), "sharpness": 20.0, **LOOK},
+        {"operations": ",".join(BRANCHES), "sharpness": 20.0, "kl_weight": 0.0, **LOOK},
         LETTER_STEPS,
         (0,),
         explored=150,
