@@ -1,7 +1,8 @@
 """When is it worth writing the architecture too? Functions that call for different units, letters with moved pixels.
 
-``python -m metabook.record metanetworks metanetworks-letters --jobs 2`` makes the tables; a stopped one goes on. Every
-task network for functions has one hidden layer of 20 units and 61 weights, and every system sees as many batches.
+``python -m metabook.record metanetworks metanetworks-letters metanetworks-sizes --jobs 2`` makes the tables; a stopped
+one goes on. Every task network for functions has one hidden layer of 20 units (61 weights with one input), and every
+system of a table sees as many batches.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from metabook.recipe import Measurement, Options, Recipe
-from metabook.tasks.function_mixture import FAMILIES
+from metabook.tasks.function_mixture import FAMILIES, UNIT
 
 SEEDS = (0, 1, 2)
 MIXED = "sine,square,relu,identity,step"
@@ -47,6 +48,16 @@ _LETTER_CHOICES = tuple(
     for kind, part in (("as they are", 0.0), ("moved", 1.0))
     for unit in BRANCHES
 )
+SIZES = (1, 2, 3)  #: inputs of a function
+_SIZE_TESTS = (
+    Measurement("mse"),
+    *(Measurement(f"mse, {d} {'input' if d == 1 else 'inputs'}", {"used": d}, episodes=500) for d in SIZES),
+)
+_SIZE_CHOICES = tuple(
+    Measurement(f"{d}, {family}: {unit}", {"used": d, "only": family}, episodes=300, score=f"chooses {unit}")
+    for d in SIZES
+    for family, unit in zip(FAMILIES, UNIT, strict=True)
+)
 
 
 class Row(NamedTuple):
@@ -75,6 +86,14 @@ FUNCTIONS = {
     "metanetworks-soft": Row(
         "metanetworks", {"choose": "soft"}, inner_steps=(0,), more=(*_FUNCTION_CHOICES, _DISCRETE)
     ),
+}
+#: The same, of one to three inputs
+SIZED = {
+    "metanetworks": Row("metanetworks", inner_steps=(0,), explored=400, more=_SIZE_CHOICES),
+    **{
+        f"hypernetwork-{name}": Row("hypernetwork", {"units": units}, inner_steps=(0,))
+        for name, units in (("sine", "sine"), ("mixed", MIXED))
+    },
 }
 LETTER_STEPS = 700
 LETTER_RATE = 0.03  #: of inner steps: with 0.1 MAML learned less on validation letters in 100 steps
@@ -109,7 +128,7 @@ def _phases(row: Row, budget: Options) -> tuple[Options, ...]:
 
 
 def _recipe(title: str, tasks: str, row: Row, steps: int, budget: Options, tests: tuple[Measurement, ...]) -> Recipe:
-    choices = {"operations": MIXED} if row.system == "metanetworks" and tasks == "function-mixture" else {}
+    choices = {"operations": MIXED} if row.system == "metanetworks" and tasks != "permuted-glyphs" else {}
     return Recipe(
         f"{title}, {steps} inner steps",
         row.system,
@@ -123,26 +142,41 @@ def _recipe(title: str, tasks: str, row: Row, steps: int, budget: Options, tests
     )
 
 
-RECIPES: dict[str, Recipe] = {
-    f"metanetworks/functions-{name}-{steps}": _recipe(
-        f"{name} on functions that call for different units",
-        "function-mixture",
-        row,
-        steps,
-        FUNCTION_BUDGET,
-        _FUNCTION_TESTS,
-    )
-    for name, row in FUNCTIONS.items()
-    for steps in row.inner_steps
-} | {
-    f"metanetworks-letters/glyphs-{name}": _recipe(
-        f"{name} on letters, half of the tasks with moved pixels",
-        "permuted-glyphs",
-        row,
-        steps,
-        LETTER_BUDGET,
-        _LETTER_TESTS,
-    )
-    for name, row in LETTERS.items()
-    for steps in row.inner_steps
-}
+RECIPES: dict[str, Recipe] = (
+    {
+        f"metanetworks/functions-{name}-{steps}": _recipe(
+            f"{name} on functions that call for different units",
+            "function-mixture",
+            row,
+            steps,
+            FUNCTION_BUDGET,
+            _FUNCTION_TESTS,
+        )
+        for name, row in FUNCTIONS.items()
+        for steps in row.inner_steps
+    }
+    | {
+        f"metanetworks-letters/glyphs-{name}": _recipe(
+            f"{name} on letters, half of the tasks with moved pixels",
+            "permuted-glyphs",
+            row,
+            steps,
+            LETTER_BUDGET,
+            _LETTER_TESTS,
+        )
+        for name, row in LETTERS.items()
+        for steps in row.inner_steps
+    }
+    | {
+        f"metanetworks-sizes/functions-{name}": _recipe(
+            f"{name} on functions of one, two or three inputs",
+            "lifted-mixture",
+            row,
+            steps,
+            FUNCTION_BUDGET,
+            _SIZE_TESTS,
+        )
+        for name, row in SIZED.items()
+        for steps in row.inner_steps
+    }
+)
