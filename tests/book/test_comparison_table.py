@@ -495,3 +495,18 @@ def test_what_the_book_says_of_architecture_search():
     soft = recorded()["architecture-search/functions-shared-start-soft"]
     assert min(rows["shared-start-soft"]) > max(started["sine"])
     assert all(d > 2 * m for d, m in zip(means(soft, "mse, made discrete"), means(soft, "mse"), strict=True))
+
+
+def test_what_the_book_says_of_other_numbers_of_classes():
+    """Accuracies: they fall with the classes beyond those trained on; more classes in training do no harm on fewer."""
+    whole("meta-networks-ways")
+    ways = (5, 10, 15, 20)
+    found = {
+        n: {k: recorded()[f"meta-networks-ways/omniglot-{n}-way"]["scores"][f"{k}-way 1-shot"]["mean"] for k in ways}
+        for n in ways
+    }
+    assert found[5][20] < 1 / 4 and min(found[n][5] for n in ways[1:]) > found[5][5]
+    for k in (10, 15):  # trained on fewer is behind trained on so many, the more the fewer
+        fewer = [found[n][k] for n in ways if n <= k]
+        assert fewer == sorted(fewer)
+    assert found[5][20] < found[10][20] < min(found[15][20], found[20][20])
