@@ -68,6 +68,7 @@ class Row(NamedTuple):
     steps: int = 4_000  #: of training
     inner_steps: tuple[int, ...] = (0, 3)  #: of gradient descent on the weights of a task, a record each
     explored: int = 0  #: of the steps of training, the first so many compare all choices alike
+    exploration: float = 0.1  #: after these
     more: tuple[Measurement, ...] = ()
     seeds: tuple[int, ...] = SEEDS
 
@@ -100,10 +101,11 @@ LETTER_RATE = 0.03  #: of inner steps: with 0.1 MAML learned less on validation 
 LETTERS = {
     "metanetworks": Row(
         "metanetworks",
-        {"operations": ",".join(BRANCHES), "sharpness": 20.0, "kl_weight": 0.0, **LOOK},
+        {"operations": ",".join(BRANCHES), "sharpness": 50.0, "kl_weight": 0.0, **LOOK},
         LETTER_STEPS,
         (0,),
         explored=150,
+        exploration=0.02,
         more=_LETTER_CHOICES,
     ),
     **{
@@ -124,7 +126,7 @@ def _phases(row: Row, budget: Options) -> tuple[Options, ...]:
     if not row.explored:
         return (main,)
     first = {**budget, "steps": row.explored, "options": {"exploration": 1.0}}
-    return (first, {**main, "options": {"exploration": 0.1}})
+    return (first, {**main, "options": {"exploration": row.exploration}})
 
 
 def _recipe(title: str, tasks: str, row: Row, steps: int, budget: Options, tests: tuple[Measurement, ...]) -> Recipe:
