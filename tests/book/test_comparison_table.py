@@ -510,3 +510,29 @@ def test_what_the_book_says_of_other_numbers_of_classes():
         fewer = [found[n][k] for n in ways if n <= k]
         assert fewer == sorted(fewer)
     assert found[5][20] < found[10][20] < min(found[15][20], found[20][20])
+
+
+def test_what_the_book_says_of_letters_with_moved_pixels():
+    """The choice right, ahead of single operations and of MAML, level with both branches at half the cost."""
+    whole("metanetworks-letters")
+    records = {n.rpartition("glyphs-")[2]: r for n, r in recorded().items() if n.startswith("metanetworks-letters/")}
+    rows = {name: means(record, "accuracy") for name, record in records.items()}
+    for kind, unit in (("as they are", "conv5"), ("moved", "dense")):
+        assert min(means(records["metanetworks"], f"{kind}: {unit}")) > 0.995
+    ours, mixed = rows["metanetworks"], rows["hypernetwork-mixed"]
+    single = {unit: records[f"hypernetwork-{unit}"] for unit in ("conv5", "dense")}
+    kinds = {
+        unit: [statistics.mean(means(r, f"accuracy, {k}")) for k in ("as they are", "moved")]
+        for unit, r in single.items()
+    }
+    assert kinds["conv5"][0] > max(kinds["dense"]) + 0.04 and min(kinds["dense"]) > kinds["conv5"][1] + 0.1
+    assert abs(kinds["dense"][0] - kinds["dense"][1]) < 0.01
+    assert min(ours) > max(max(rows[f"hypernetwork-{unit}"]) for unit in single)
+    behind = [b - a for a, b in zip(ours, mixed, strict=True)]
+    assert 0 < statistics.mean(behind) < min(0.02, 4.303 * statistics.stdev(behind) / math.sqrt(3))
+    cost = {
+        name: statistics.mean(means(records[name], "multiply-adds")) for name in ("metanetworks", "hypernetwork-mixed")
+    }
+    assert 0.48 < cost["metanetworks"] / cost["hypernetwork-mixed"] < 0.52
+    stepped = max(statistics.mean(rows[f"{system}-dense"]) for system in ("maml", "anil"))
+    assert 0.08 < statistics.mean(ours) - stepped < 0.15
