@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -63,12 +64,17 @@ def has_convolution(net: nn.Module) -> bool:
     return channels(net) > 0
 
 
-def channels(net: nn.Module) -> int:
-    """Output channels of the widest convolution, 0 without one."""
-    widest = 0
+def channels(net: nn.Module) -> float:
+    """Output channels of the widest convolution, 0 without one; on a quarter of the places each counts a quarter.
+
+    Strides and pools (``places_kept``) leave fewer places to what comes after them, as if the modules were a chain.
+    """
+    widest, kept = 0.0, 1.0
     for module in net.modules():  # a plain loop: torch.compile cannot follow max(..., default=0)
+        kept *= getattr(module, "places_kept", 1.0)
         if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-            widest = max(widest, module.out_channels)
+            kept /= math.prod(module.stride)
+            widest = max(widest, kept * module.out_channels)
     return widest
 
 
@@ -84,12 +90,12 @@ def uses_batch_statistics(net: nn.Module) -> bool:
 def default_chunk(net: nn.Module, x: Tensor) -> int:
     """How many tasks to adapt together: all, but for convolutions on a CPU as many as have 64 channels together.
 
-    Their activations then fit the cache: one task with 64 channels, or four with 16, which is faster than one after
-    the other.
+    Their activations then fit the cache: one task with 64 ``channels`` at the size of the image, or four with 16,
+    which is faster than one after the other.
     """
     if x.device.type != "cpu" or not has_convolution(net):
         return x.shape[0]
-    return max(1, 64 // channels(net))
+    return max(1, int(64 // channels(net)))
 
 
 def default_micro_batch(net: nn.Module, device: torch.device, tasks: int) -> int:

@@ -16,7 +16,7 @@ from metabook.mapping import (
     run_per_chunk,
     uses_batch_statistics,
 )
-from metabook.nn import MLP, Conv4
+from metabook.nn import MLP, Conv4, MaxPool2d
 
 B, S = 3, 4
 
@@ -146,6 +146,14 @@ def test_convolutions_on_a_cpu_take_as_many_tasks_as_have_64_channels_together()
     wide, narrow = nn.Conv1d(2, 65, 1), nn.Sequential(nn.Conv1d(2, 16, 1), nn.Conv1d(16, 4, 1))
     assert default_chunk(wide, x) == 1 and default_chunk(narrow, x) == 4
     assert default_chunk(wide, x.to("meta")) == 5
+
+
+def test_channels_on_fewer_places_count_less():
+    """64 channels; after a stride of 2 on a quarter of an image, 16; after a pool besides on a sixteenth, 4."""
+    many = torch.zeros(99, 1, 1, 8, 8)
+    whole, strided = (nn.Conv2d(1, 64, 3, stride=stride) for stride in (1, 2))
+    pooled = nn.Sequential(nn.Conv2d(1, 1, 3, stride=2), MaxPool2d(), nn.Conv2d(1, 64, 3))
+    assert [default_chunk(net, many) for net in (whole, strided, pooled)] == [1, 4, 16]
 
 
 @pytest.mark.parametrize("layer", [nn.Conv1d(1, 1, 1), nn.Conv2d(1, 1, 1), nn.Conv3d(1, 1, 1)])

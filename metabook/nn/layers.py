@@ -134,6 +134,7 @@ class MaxPool2d(nn.Module):
     def __init__(self, size: int = 2) -> None:
         super().__init__()
         self.size = size
+        self.places_kept = 1 / size**2  #: the share of an image that the layers after it see (``mapping.channels``)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, S, C, H, W] -> [B, S, C, H // size, W // size]."""
