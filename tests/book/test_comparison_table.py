@@ -222,8 +222,13 @@ def by_place(table):
 def gain(table, place, system, base, score):
     """Mean over seeds of the difference to ``base``, and half the length of its interval."""
     differences = [a - b for a, b in zip(table[place, system][score], table[place, base][score], strict=True)]
+    return statistics.mean(differences), half(differences)
+
+
+def half(differences):
+    """Half the length of the interval of their mean."""
     n = len(differences)
-    return statistics.mean(differences), STUDENT[n] * statistics.stdev(differences) / n**0.5
+    return STUDENT[n] * statistics.stdev(differences) / math.sqrt(n)
 
 
 def test_what_the_book_says_of_task_codes():
@@ -457,8 +462,8 @@ def test_what_the_book_says_of_meta_networks():
         assert max(abs(value - 0.2) for value in letters[name]) < 0.01
     short = statistics.mean(letters["short"])
     assert min(statistics.mean(letters[name]) for name in ("mean", "no-task-weights")) > short + 0.02
-    gain = [a - b for a, b in zip(letters["no-task-weights"], letters["short"], strict=True)]
-    assert 4.303 * statistics.stdev(gain) / math.sqrt(3) > statistics.mean(gain)  # two degrees of freedom
+    gains = [a - b for a, b in zip(letters["no-task-weights"], letters["short"], strict=True)]
+    assert half(gains) > statistics.mean(gains)
     for name in ("own-base", "more-task-weights"):
         low, *others = sorted(letters[name])
         assert low < min(others) - 0.08
@@ -529,7 +534,7 @@ def test_what_the_book_says_of_letters_with_moved_pixels():
     assert abs(kinds["dense"][0] - kinds["dense"][1]) < 0.01
     assert min(ours) > max(max(rows[f"hypernetwork-{unit}"]) for unit in single)
     behind = [b - a for a, b in zip(ours, mixed, strict=True)]
-    assert 0 < statistics.mean(behind) < min(0.02, 4.303 * statistics.stdev(behind) / math.sqrt(3))
+    assert 0 < statistics.mean(behind) < min(0.02, half(behind))
     cost = {n: statistics.mean(means(r, "multiply-adds")) for n, r in records.items() if n != "anil-dense"}
     assert cost["hypernetwork-dense"] == min(cost.values()) < cost["metanetworks"] < cost["hypernetwork-conv5"]
     assert 0.48 < cost["metanetworks"] / cost["hypernetwork-mixed"] < 0.52

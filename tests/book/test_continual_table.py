@@ -7,6 +7,7 @@ from pathlib import Path
 
 import draw_figures
 import pytest
+from comparison_table import STUDENT
 from continual_table import markdown, tables
 
 from metabook.commands.results import recorded
@@ -70,9 +71,6 @@ def test_the_figure_is_drawn_from_the_records(tmp_path: Path, monkeypatch):
     assert line.get_xdata().tolist() == [0, 5, 5, 10] and line.get_ydata().tolist() == [0.8, 0.7, 0.7, 0.75]
 
 
-T3 = 4.303  #: 97.5 % quantile of Student's t with two degrees of freedom, for three trainings
-
-
 def points(curve, steps):
     return next(p["letters"]["mean"] for p in curve if p["steps"] == steps)
 
@@ -95,7 +93,7 @@ def test_what_the_book_says_of_letters_digits_letters():
             if name == "meta-networks":
                 assert all(away[steps]["digits"] > fresh[steps]["digits"] for steps in fresh)
     early = [points(seed["away"], 3) - points(seed["away"], 0) for seed in found["prototypical"]]
-    assert 0 < statistics.mean(early) < T3 * statistics.stdev(early) / math.sqrt(3)
+    assert 0 < statistics.mean(early) < STUDENT[3] * statistics.stdev(early) / math.sqrt(3)
     last = [seed["fresh"][-1]["digits"]["mean"] for seed in found["meta-networks"]]
     assert sorted(last)[0] < 0.25 < 0.6 < sorted(last)[1]
     ends = {n: [[s[c][-1]["digits"]["mean"] for s in v] for c in ("away", "fresh")] for n, v in found.items()}
