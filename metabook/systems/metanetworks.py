@@ -29,6 +29,8 @@ CHUNK = (64, 256)
 EYES = ("conv", "dense", "own")
 DENSE = 256  #: units of the two layers of a dense eye
 CLIP = 10.0  #: of the inner gradient: squares of inputs of 5 make it very long
+#: of a nat in the code, for regression and for classes: with 0.001 for each of theirs nothing is learned of new letters
+PRICE = (1e-3, 0.0)
 
 
 def _encoder(
@@ -127,7 +129,7 @@ def _metanetworks(
     body_width: int | None = None,
     parts: int = 4,
     temperature: float = 1.0,
-    kl_weight: float = 1e-3,
+    kl_weight: float | None = None,
     cost_weight: float = 0.0,
     entropy_weight: float = 0.0,
     exploration: float = 0.1,
@@ -160,7 +162,7 @@ def _metanetworks(
         writer,
         likelihood,
         choose=choose,
-        kl_weight=kl_weight,
+        kl_weight=PRICE[isinstance(likelihood, Classification)] if kl_weight is None else kl_weight,
         cost_weight=cost_weight,
         entropy_weight=entropy_weight,
         exploration=exploration,

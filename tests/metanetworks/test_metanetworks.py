@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import metabook
 from metabook.episode import Episode, Examples
 from metabook.inner_loop import descend, start
 from metabook.likelihood import Classification, Regression
@@ -303,3 +304,10 @@ def test_draws_estimate_the_mean_over_all_choices():
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+def test_the_registrys_price_of_a_code_is_for_regression_alone():
+    """With a price for the code of each class nothing was learned of letters."""
+    tasks = {name: metabook.make_tasks(name, queries=1) for name in ("function-mixture", "glyphs")}
+    assert [metabook.build("metanetworks", t).kl_weight for t in tasks.values()] == [1e-3, 0.0]
+    assert metabook.build("metanetworks", tasks["glyphs"], kl_weight=0.5).kl_weight == 0.5
