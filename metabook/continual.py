@@ -1,7 +1,8 @@
 """Trained on letters, then on digits, then on letters again: ``python -m metabook.continual [NAME]``.
 
 Records the learner that is trained on letters as ``metabook.record`` does, trains it on, tests it on the way, and adds
-the curves to the results file as ``curves``. Munkhdalai and Yu (2017), arXiv:1703.00837, have such an experiment.
+the curves to the results file as ``curves``. Munkhdalai and Yu (2017), arXiv:1703.00837, have such an experiment with
+Omniglot and MNIST: ``continual-omniglot/meta-networks``, which downloads both.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ from metabook.files import write_json
 from metabook.learner import MetaLearner
 from metabook.measure import TEST_SEED
 from metabook.recipe import Recipe
-from metabook.recipes import RECIPES
-from metabook.recipes.continual import CONTINUATION, FIRST, SECOND, Continuation
+from metabook.recipes.continual import FIRST, OMNIGLOT, SECOND, Continuation, continuation
 from metabook.recipes.continual import RECIPES as CONTINUED
 from metabook.recipes.training import PHASE_SEED, train_recipe
 from metabook.record import RESULTS, record
@@ -116,19 +116,19 @@ def record_continual(
 
     Raises ValueError for an unknown name, and what ``record`` and ``train`` raise.
     """
-    find("experiment", name, CONTINUED)
-    path, recipe = record(name, results=results, folder=folder, device=device), RECIPES[name]
+    recipe: Recipe = find("experiment", name, {**CONTINUED, **OMNIGLOT})
+    path, plan = record(name, results=results, folder=folder, device=device), continuation(recipe)
     curves = []
     for seed in recipe.seeds:
         learner, _ = train_recipe(recipe, Path(folder) / name / f"seed-{seed}", seed=seed, device=device)
-        curves.append({"seed": seed, **continue_training(learner, recipe, CONTINUATION, seed=seed, device=device)})
+        curves.append({"seed": seed, **continue_training(learner, recipe, plan, seed=seed, device=device)})
         print(f"{name}, seed {seed}: continued", flush=True)
     content = json.loads(path.read_text(encoding="utf-8"))
-    return write_json(path, {**content, "continuation": CONTINUATION.settings(), "curves": curves})
+    return write_json(path, {**content, "continuation": plan.settings(), "curves": curves})
 
 
 def main(names: Sequence[str]) -> int:
-    """Record the experiments of these names, all of them when there are none; returns the exit status."""
+    """Record the experiments of these names, those on printed letters when there are none; returns the exit status."""
     try:
         for name in names or CONTINUED:
             print(record_continual(name), flush=True)

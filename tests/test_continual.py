@@ -111,7 +111,7 @@ def test_every_curve_trains_on_its_own_tasks_from_its_own_start(monkeypatch):
 def test_a_record_has_the_scores_and_the_curves_of_every_seed(tmp_path, monkeypatch):
     for known in (RECIPES, recipes.RECIPES):
         monkeypatch.setitem(known, "continual/tiny", TINY)
-    monkeypatch.setattr(continual, "CONTINUATION", PLAN)
+    monkeypatch.setattr(recipes, "CONTINUATION", PLAN._replace(tasks="the recipe's"))
     path = record_continual("continual/tiny", results=tmp_path, folder=tmp_path / "runs", device="cpu")
     result = json.loads(path.read_text(encoding="utf-8"))
     assert path == tmp_path / "continual" / "tiny.json" and [c["seed"] for c in result["curves"]] == [0, 1]

@@ -15,6 +15,7 @@ from metabook.data.class_images import ClassImages
 
 PARTS = {"train": (0, 3), "validation": (3, 4), "test": (4, 5)}  #: from which to which fifth of the drawings of a digit
 SIZE, BOX = 28, 20  # pixels: a digit fills the height of a box of 20 in an image of 28, as the letters of glyphs do
+NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 DARKEST = 16  # the darkest pixel in scikit-learn's file
 
 
@@ -35,8 +36,7 @@ def load(part: str) -> ClassImages:
     large = F.interpolate(images * (255 / DARKEST), size=(BOX, BOX), mode="bilinear", align_corners=False)
     large = F.pad(large, [(SIZE - BOX) // 2] * 4).round().clamp(0, 255).to(torch.uint8)
     kept = torch.cat([_fifths((labels == digit).nonzero().flatten(), *PARTS[part]) for digit in range(10)])
-    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    return ClassImages(large[kept], labels[kept], names, torch.zeros(10, dtype=torch.int64), ["digits"])
+    return ClassImages(large[kept], labels[kept], NAMES, torch.zeros(10, dtype=torch.int64), ["digits"])
 
 
 def _fifths(rows: torch.Tensor, first: int, end: int) -> torch.Tensor:

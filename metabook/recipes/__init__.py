@@ -39,6 +39,7 @@ RECIPES: dict[str, Recipe] = {
     **gans.RECIPES,
     **meta_networks.RECIPES,
     **continual.RECIPES,
+    **continual.OMNIGLOT,
     **neural_processes.RECIPES,
     **image_completion.RECIPES,
     **calibration.RECIPES,

@@ -1,6 +1,7 @@
-"""Printed letters, then handwritten digits, then letters again: what a learner gains, and what it forgets.
+"""Letters, then handwritten digits, then letters again: what a learner gains, and what it forgets.
 
-``python -m metabook.continual`` makes the table with its curves, in about ten minutes of one core.
+``python -m metabook.continual`` makes the table of printed letters with its curves, in about ten minutes of one core;
+with the names of ``OMNIGLOT`` that of Omniglot and MNIST, as in the paper. Both are downloaded.
 """
 
 from __future__ import annotations
@@ -25,25 +26,35 @@ class Continuation(NamedTuple):
 
 TRAIN: Options = {"queries": 3}  #: of a training task, for each class
 FIRST, SECOND = "letters", "digits"  #: the tests
-TESTS = (
-    Measurement(FIRST, {"queries": 3}, episodes=60, batch=20),
-    Measurement(SECOND, {"queries": 3}, tasks="digits", episodes=60, batch=20),
-)
 CONTINUATION = Continuation("digits", {"batch": 4, "lr": 1e-3}, away=(3, 10, 30, 60), back=(10, 30))
 SYSTEMS: dict[str, Options] = {"meta-networks": {"width": 32}, "prototypical": {"width": 32, "norm": "group"}}
 
 
-def _recipe(system: str, options: Options) -> Recipe:
+def _recipe(system: str, title: str, letters: str, digits: str) -> Recipe:
     return Recipe(
-        f"{system.replace('-', ' ').capitalize()}: printed letters, then digits, then letters again",
+        f"{system.replace('-', ' ').capitalize()}: {title}, then digits, then letters again",
         system,
-        "glyphs",
-        TESTS,
+        letters,
+        (
+            Measurement(FIRST, {"queries": 3}, episodes=60, batch=20),
+            Measurement(SECOND, {"queries": 3}, tasks=digits, episodes=60, batch=20),
+        ),
         training=({"steps": 250, "batch": 4, "lr": 0.02, "optimizer": "muon", "schedule": "cosine"},),
-        options=options,
+        options=SYSTEMS[system],
         train_options=TRAIN,
         seeds=(0, 1, 2),
     )
 
 
-RECIPES: dict[str, Recipe] = {f"continual/glyphs-{name}": _recipe(name, options) for name, options in SYSTEMS.items()}
+RECIPES: dict[str, Recipe] = {
+    f"continual/glyphs-{system}": _recipe(system, "printed letters", "glyphs", "digits") for system in SYSTEMS
+}
+OMNIGLOT: dict[str, Recipe] = {
+    f"continual-omniglot/{system}": _recipe(system, "letters of Omniglot", "omniglot", "mnist") for system in SYSTEMS
+}
+
+
+def continuation(recipe: Recipe) -> Continuation:
+    """What follows: on to the tasks of the recipe's second test."""
+    (second,) = (test.tasks for test in recipe.tests if test.label == SECOND)
+    return CONTINUATION._replace(tasks=second or recipe.tasks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metabook.checks import check_count
-from metabook.data import digits, folder, glyphs, omniglot
+from metabook.data import digits, folder, glyphs, mnist, omniglot
 from metabook.data.class_images import ClassImages, concatenate
 from metabook.tasks.challenge import OmniglotChallenge
 from metabook.tasks.composed import Composed
@@ -75,6 +75,12 @@ def digit_tasks(part: str, *, way: int = 5, shots: int = 1, queries: int = 15) -
     So a learner is tested on new drawings of classes it has seen; which of them has which label is drawn anew.
     """
     data = digits.load(part)
+    return FewShot(data.images, data.labels, way=way, shots=shots, queries=queries)
+
+
+def mnist_tasks(part: str, *, way: int = 5, shots: int = 1, queries: int = 15) -> FewShot:
+    """Handwritten digits of MNIST. As with ``digit_tasks`` the parts differ in their drawings, not in their classes."""
+    data = mnist.load(part)
     return FewShot(data.images, data.labels, way=way, shots=shots, queries=queries)
 
 

@@ -13,6 +13,7 @@ from metabook.tasks.characters import (
     digit_tasks,
     folder_tasks,
     glyph_tasks,
+    mnist_tasks,
     omniglot_tasks,
 )
 from metabook.tasks.clusters import Clusters
@@ -79,6 +80,7 @@ TASKS: dict[str, TaskFamily] = {
     "gp": TaskFamily(GaussianProcess, "draws from a Gaussian process; the posterior is known"),
     "glyphs": TaskFamily(glyph_tasks, "printed letters of many scripts, shipped with the package"),
     "digits": TaskFamily(digit_tasks, "handwritten digits that come with scikit-learn; the parts share classes"),
+    "mnist": TaskFamily(mnist_tasks, "handwritten digits (LeCun et al. 1998); the parts share classes"),
     "permuted-glyphs": TaskFamily(
         permuted_glyph_tasks, "printed letters, half of the tasks with all pixels moved by one permutation"
     ),
