@@ -16,8 +16,9 @@ SEEDS = (0, 1, 2)
 MIXED = "sine,square,relu,identity,step"
 BRANCHES = ("conv5", "dense")
 CLIP = 10.0  #: of the inner gradient, the same for all
-FUNCTION_BUDGET: Options = {"batch": 32, "lr": 0.01, "optimizer": "muon"}
-LETTER_BUDGET: Options = {"batch": 8, "lr": 0.02, "optimizer": "muon"}
+FUNCTION_BUDGET: Options = {"steps": 6_500, "batch": 32, "lr": 0.01, "optimizer": "muon"}
+SIZE_BUDGET: Options = {**FUNCTION_BUDGET, "steps": 4_000}
+LETTER_BUDGET: Options = {"steps": 700, "batch": 8, "lr": 0.02, "optimizer": "muon"}
 WIDE: Options = {"width": 16}  #: channels of both branches, in every row on letters
 #: of those that write: the encoder looks by the operations of the network it writes, and can tell many letters apart
 LOOK: Options = {**WIDE, "eyes": "own", "hidden": 128, "code": 64}
@@ -65,7 +66,6 @@ class Row(NamedTuple):
 
     system: str
     options: Options = {}
-    steps: int = 4_000  #: of training
     inner_steps: tuple[int, ...] = (0, 3)  #: of gradient descent on the weights of a task, a record each
     explored: int = 0  #: of the steps of training, the first so many compare all choices alike
     exploration: float = 0.1  #: after these
@@ -75,7 +75,7 @@ class Row(NamedTuple):
 
 #: A single unit, all of them in equal parts (the baselines that must never be left out), and a choice for each task
 FUNCTIONS = {
-    "metanetworks": Row("metanetworks", explored=400, more=_FUNCTION_CHOICES),
+    "metanetworks": Row("metanetworks", explored=650, more=_FUNCTION_CHOICES),
     "hypernetwork-sine": Row("hypernetwork", {"units": "sine"}),
     "hypernetwork-mixed": Row("hypernetwork", {"units": MIXED}, inner_steps=(0,)),
     **{f"maml-{unit}": Row("maml", {"units": unit, "clip": CLIP}, inner_steps=(5,)) for unit in ("relu", "sine")},
@@ -90,31 +90,31 @@ FUNCTIONS = {
 }
 #: The same, of one to three inputs
 SIZED = {
-    "metanetworks": Row("metanetworks", inner_steps=(0,), explored=400, more=_SIZE_CHOICES),
+    "metanetworks": Row("metanetworks", inner_steps=(0,), explored=1_500, more=_SIZE_CHOICES),
     **{
         f"hypernetwork-{name}": Row("hypernetwork", {"units": units}, inner_steps=(0,))
         for name, units in (("sine", "sine"), ("mixed", MIXED))
     },
+    "maml-sine": Row("maml", {"units": "sine", "clip": CLIP}, inner_steps=(5,)),
+    "anil-sine": Row("anil", {"units": "sine"}, inner_steps=(5,)),
 }
-LETTER_STEPS = 700
 LETTER_RATE = 0.03  #: of inner steps, chosen by short trials on validation letters
 LETTERS = {
     "metanetworks": Row(
         "metanetworks",
         {"operations": ",".join(BRANCHES), "sharpness": 50.0, "kl_weight": 0.0, **LOOK},
-        LETTER_STEPS,
         (0,),
         explored=150,
         exploration=0.02,
         more=_LETTER_CHOICES,
     ),
     **{
-        f"hypernetwork-{name}": Row("hypernetwork", {"units": units, **LOOK}, LETTER_STEPS, (0,))
+        f"hypernetwork-{name}": Row("hypernetwork", {"units": units, **LOOK}, (0,))
         for name, units in (("mixed", ",".join(BRANCHES)), *((unit, unit) for unit in BRANCHES))
     },
     # of the two branches the one chosen for MAML by short trials on validation letters
     **{
-        f"{system}-dense": Row(system, {"units": "dense", "inner_lr": LETTER_RATE, **WIDE}, LETTER_STEPS, (5,))
+        f"{system}-dense": Row(system, {"units": "dense", "inner_lr": LETTER_RATE, **WIDE}, (5,))
         for system in ("maml", "anil")
     },
 }
@@ -122,7 +122,7 @@ LETTERS = {
 
 def _phases(row: Row, budget: Options) -> tuple[Options, ...]:
     """Training; a system that explores does so at a constant rate, then the schedule begins."""
-    main = {**budget, "schedule": "cosine", "steps": row.steps - row.explored}
+    main = {**budget, "schedule": "cosine", "steps": budget["steps"] - row.explored}
     if not row.explored:
         return (main,)
     first = {**budget, "steps": row.explored, "options": {"exploration": 1.0}}
@@ -177,7 +177,7 @@ TABLES = (
         "functions of one, two or three inputs",
         "lifted-mixture",
         SIZED,
-        FUNCTION_BUDGET,
+        SIZE_BUDGET,
         _SIZE_TESTS,
     ),
 )
