@@ -6,15 +6,18 @@ import json
 import random
 import re
 from pathlib import Path
+from statistics import mean
 
 import cost_comparison
 import pytest
+from comparison_table import means
 from cost_comparison import exceptions, gather, markdown, picture, scores, whole
 from docutils.statemachine import StringList
+from results_table import folder
 from scatter import CHAPTERS, RADIUS, Point, draw, label, svg
 
 from metabook.recipes import RECIPES
-from metabook.recipes.everything import LEFT_OUT, ONCE, PLACES, ROWS
+from metabook.recipes.everything import LEFT_OUT, ONCE, PLACES, ROWS, UNTRAINED
 from metabook.registry import SYSTEMS
 
 
@@ -126,10 +129,10 @@ def test_the_picture_says_in_words_what_is_at_the_ends(tmp_path: Path) -> None:
         alt = re.search('alt="([^"]*)"', picture(place, lines))
         assert alt is not None
         names = list(ROWS[place])
-        mean = max if place == "glyphs" else min
+        best = max if place == "glyphs" else min
         values = [sum(0.1 * s for s in RECIPES[r].seeds) / len(RECIPES[r].seeds) for r in ROWS[place].values()]
         values = [v + n / 100 for n, v in enumerate(values, 1)]
-        assert f"Best: {names[values.index(mean(values))]}, " in alt[1]
+        assert f"Best: {names[values.index(best(values))]}, " in alt[1]
         assert f"Fastest: {names[0]}, 1 ms. Slowest: {names[-1]}, {len(names)} ms." in alt[1]
         assert alt[1].startswith(f"Scatter plot of {len(names)} systems, {next(iter(scores(place)))} against")
 
@@ -185,3 +188,61 @@ def test_the_picture_is_the_same_on_every_run_and_has_every_point() -> None:
 def test_what_a_logarithmic_axis_cannot_show_is_an_error(points: list[Point]) -> None:
     with pytest.raises(ValueError, match=f"^points: {len(points)} given"):
         draw(points, x_label="ms", y_label="mse", log_y=True)
+
+
+def shown(place: str) -> tuple[dict[str, list[list[float]]], dict[str, dict[str, float]], dict[str, int]]:
+    """system -> of each score the seeds' values, then system -> costs at the first score, then numbers trained."""
+    lines = gather(place, folder(), folder().parent / "costs")
+    if not whole(lines):
+        pytest.skip("not everything is recorded")
+    found = {line.system: (line.record, line.cost) for line in lines if line.record and line.cost}
+    labels = list(scores(place))
+    return (
+        {n: [means(record, label) for label in labels] for n, (record, _) in found.items()},
+        {n: cost["tests"][labels[0]] for n, (_, cost) in found.items()},
+        {n: cost["parameters"] for n, (_, cost) in found.items()},
+    )
+
+
+def test_what_the_book_says_of_every_classifier() -> None:
+    """Accuracies: six within three points; relation and SNAIL lose with five examples; four behind the pixels."""
+    values, cost, size = shown("glyphs")
+    one, five = ({n: mean(v[i]) for n, v in values.items()} for i in (0, 1))
+    compare, step = (
+        ("relation", "matching", "matching-full-context", "prototypical"),
+        ("maml-plus-plus", "optimization-engine"),
+    )
+    best = sorted(one, key=lambda n: -one[n])[:6]
+    assert set(best) == {*compare, *step} and one[best[0]] - one[best[-1]] < 0.03
+    assert max(min(one[n] for n in f) for f in (compare, step)) < min(max(one[n] for n in f) for f in (compare, step))
+    assert max(cost[n]["adapt_ms"] for n in compare) < min(cost[n]["adapt_ms"] for n in step) / 2
+    assert size["maml-plus-plus"] - size["maml"] == 36 and 0.09 < one["maml-plus-plus"] - one["maml"] < 0.12
+    assert max(size, key=lambda n: size[n]) == "metanetworks" and one["metanetworks"] < one["maml"]
+    lose = {n for n in one if five[n] < one[n] - 0.1}
+    assert lose == {"relation", "snail"}
+    ahead = [n for n in one if one[n] > one["nearest-pixels"] and n not in lose]
+    assert min(five[n] - one[n] for n in ahead) > 0
+    behind = {n for n, v in values.items() if max(v[0]) < min(values["nearest-pixels"][0])}
+    assert behind == {"reptile", "maml-first-order", "cavia", "joint-fine-tuned", "joint"}
+    assert max(abs(v - 0.2) for v in values["joint"][0]) < 0.01
+    low, other, _ = sorted(values["leo"][0])
+    assert 0.28 < other - low < 0.3
+
+
+def test_what_the_book_says_of_every_regressor() -> None:
+    """Errors: two that look at all points lowest; two that step ahead of the others; a Gaussian process at ten."""
+    values, cost, _ = shown("sinusoids")
+    five, ten = ({n: mean(v[i]) for n, v in values.items()} for i in (0, 1))
+    assert sorted(five, key=lambda n: five[n])[:2] == ["transformer-np", "metanetworks"]
+    _, middle, high = sorted(values["hypernetwork"][0])
+    assert middle < 1.4 * five["metanetworks"] and high > 3 * middle
+    stepping = [n for n in five if SYSTEMS[n].chapter == "optimization" or n in ("cavia", "modulated-maml")]
+    best = ("maml-plus-plus", "modulated-maml")
+    assert max(max(values[n][0]) for n in best) < min(min(values[n][0]) for n in stepping if n not in best)
+    assert max(five[n] for n in best) < five["maml"] / 3
+    for gp in ("exact-gp", "fitted-gp"):
+        assert ten[gp] < ten["maml"] and five[gp] > 1.5 * five["maml"]
+    read = ("cnp", "attentive-cnp", "conv-cnp", "neural-process")
+    assert max(cost[n]["adapt_ms"] for n in read) < min(cost[n]["adapt_ms"] for n in stepping if n not in UNTRAINED)
+    wide = ("transformer-np", "hypernetwork", "metanetworks")
+    assert min(cost[n]["adapt_ms"] for n in wide) > cost["maml"]["adapt_ms"]
