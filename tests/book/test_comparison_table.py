@@ -423,9 +423,14 @@ def test_what_the_book_says_of_metanetworks():
 
     maml = min(score(f"maml-{unit}-5") for unit in ("relu", "sine", "mixed"))
     assert 0.25 < score("hypernetwork-sine-0") / maml < 0.4 and score("anil-sine-5") > 2 * maml
-    for steps in (0, 3):
-        one, other = (means(rows[f"{name}-{steps}"], "mse") for name in ("metanetworks", "hypernetwork-sine"))
-        assert max(min(one), min(other)) < min(max(one), max(other))  # the ranges overlap
+
+    def behind(steps, label):
+        pair = (means(rows[f"{name}-{steps}"], label) for name in ("metanetworks", "hypernetwork-sine"))
+        return [a - b for a, b in zip(*pair, strict=True)]
+
+    assert min(behind(0, "mse")) > 0 and statistics.mean(behind(0, "mse")) == pytest.approx(0.003, abs=5e-4)
+    assert min(behind(3, "mse")) < 0 < max(behind(3, "mse"))
+    assert min(behind(0, "mse, sine")) > 0 > max(behind(0, "mse, step"))
     beyond = "mse, inputs 5 to 7"
     fixed = [name for name in rows if not name.startswith("metanetworks")]
     assert max(means(rows["metanetworks-0"], beyond)) < min(score(name, beyond) for name in fixed) / 2.5
@@ -433,24 +438,25 @@ def test_what_the_book_says_of_metanetworks():
     right = {"linear": "identity", "quadratic": "square", "sine": "sine", "hinge": "relu", "step": "step"}
     part = {family: score("metanetworks-0", f"{family}: {unit}") for family, unit in right.items()}
     assert min(part["linear"], part["quadratic"], part["sine"]) > 0.95 and part["step"] > 0.8
-    assert 0.65 < part["hinge"] < 0.75 and score("metanetworks-0", "hinge: sine") > (1 - part["hinge"]) / 2
+    assert 0.55 < part["hinge"] < 0.65 and score("metanetworks-0", "hinge: sine") > (1 - part["hinge"]) / 2
     stepped = {family: score("metanetworks-3", f"{family}: {unit}") for family, unit in right.items()}
     assert stepped["hinge"] > part["hinge"] + 0.1
-    assert max(stepped[f] - part[f] for f in ("sine", "step")) < -0.05
+    assert stepped["step"] < part["step"] - 0.05
     assert min(means(rows["hypernetwork-mixed-0"], "mse")) > max(means(rows["hypernetwork-sine-0"], "mse"))
     assert abs(score("metanetworks-3") - score("metanetworks-0")) < 0.005
     assert min(means(rows["metanetworks-3"], beyond)) > max(means(rows["metanetworks-0"], beyond))
     soft = "metanetworks-soft-0"
     assert score(soft) < 1.25 * score("metanetworks-0") and score(soft, "mse, made discrete") > 5 * score(soft)
-    assert score(soft, beyond) > 2 * score("metanetworks-0", beyond)
+    assert score(soft, beyond) > 1.5 * score("metanetworks-0", beyond)
     for family in ("linear", "quadratic", "hinge"):
         assert max(score(soft, f"{family}: {unit}") for unit in right.values()) < 1 / 3
     through = "metanetworks-straight-through-0"
-    assert score(through) > 2 * score("metanetworks-0") and score(through, f"linear: {right['linear']}") > 0.5
-    assert max(score(through, f"{f}: {unit}") for f, unit in right.items() if f != "linear") < 0.4
-    most = [[means(rows[through], f"{f}: {unit}") for f in right] for unit in right.values()]
-    unused = {s for unit in most for s in range(3) if max(family[s] for family in unit) < 0.05}
-    assert len(unused) == 2
+    assert 2.5 < score(through) / score("metanetworks-0") < 3.5
+    part = {family: score(through, f"{family}: {unit}") for family, unit in right.items()}
+    assert all(0.45 < part[family] < 0.6 for family in ("linear", "quadratic"))
+    assert max(part[family] for family in ("sine", "hinge", "step")) < 0.2
+    used = zip(*(means(rows[through], f"{family}: sine") for family in right), strict=True)  # of each seed
+    assert sum(max(families) < 0.05 for families in used) == 2
 
 
 def test_what_the_book_says_of_meta_networks():
@@ -469,7 +475,7 @@ def test_what_the_book_says_of_meta_networks():
         assert low < min(others) - 0.08
     best = max(statistics.mean(v) for name, v in letters.items() if name not in ("whole", "prototypical"))
     assert statistics.mean(letters["prototypical"]) > best + 0.02
-    assert min(letters["whole"]) > 0.9 and 0.93 < statistics.mean(rows["omniglot-whole"]) < 0.9895 - 0.03
+    assert min(letters["whole"]) > 0.9 and 0.95 < statistics.mean(rows["omniglot-whole"]) < 0.9895 - 0.03
 
 
 def test_what_the_book_says_of_fixed_base_learners():
@@ -506,11 +512,12 @@ def test_what_the_book_says_of_other_numbers_of_classes():
     """Accuracies: they fall with the classes beyond those trained on; more classes in training do no harm on fewer."""
     whole("meta-networks-ways")
     ways = (5, 10, 15, 20)
-    found = {
-        n: {k: recorded()[f"meta-networks-ways/omniglot-{n}-way"]["scores"][f"{k}-way 1-shot"]["mean"] for k in ways}
-        for n in ways
+    seeds = {
+        n: {k: means(recorded()[f"meta-networks-ways/omniglot-{n}-way"], f"{k}-way 1-shot") for k in ways} for n in ways
     }
-    assert found[5][20] < 1 / 4 and min(found[n][5] for n in ways[1:]) > found[5][5]
+    found = {n: {k: statistics.mean(values) for k, values in tests.items()} for n, tests in seeds.items()}
+    assert sorted(seeds[5][20]) == pytest.approx([0.2, 0.42, 0.73], abs=0.02)
+    assert min(found[n][5] for n in ways[1:]) > found[5][5]
     for k in (10, 15):  # trained on fewer is behind trained on so many, the more the fewer
         fewer = [found[n][k] for n in ways if n <= k]
         assert fewer == sorted(fewer)
@@ -543,13 +550,24 @@ def test_what_the_book_says_of_letters_with_moved_pixels():
 
 
 def test_what_the_book_says_of_functions_of_several_inputs():
-    """The choice right for three families at every size, wrong for waves; errors behind sines with one input only."""
+    """The choice right for three families at every size, for waves in one training; against sines size decides."""
     whole("metanetworks-sizes")
     records = {n.rpartition("functions-")[2]: r for n, r in recorded().items() if n.startswith("metanetworks-sizes/")}
     ours, sines = records["metanetworks"], records["hypernetwork-sine"]
+    waves = []
     for size in (1, 2, 3):
         for choice in ("linear: identity", "quadratic: square", "step: step"):
-            assert min(means(ours, f"{size}, {choice}")) > 0.9
-        assert max(means(ours, f"{size}, sine: sine")) < 0.1
-    assert min(means(ours, "mse, 1 input")) > max(means(sines, "mse, 1 input"))
-    assert max(means(ours, "mse, 3 inputs")) < min(means(sines, "mse, 3 inputs"))
+            assert min(means(ours, f"{size}, {choice}")) > 0.87
+        waves.append(means(ours, f"{size}, sine: sine"))
+    most = [max(seeds) for seeds in zip(*waves, strict=True)]  # of each training over sizes
+    found = most.index(max(most))
+    assert sorted(most)[1] < 0.05 < 0.5 < most[found]
+    assert [size[found] for size in waves] == sorted((size[found] for size in waves), reverse=True)
+    one, three, whole_range = (
+        [a - b for a, b in zip(means(ours, label), means(sines, label), strict=True)]
+        for label in ("mse, 1 input", "mse, 3 inputs", "mse")
+    )
+    assert min(one) > 0 > max(three) and abs(statistics.mean(whole_range)) < half(whole_range)
+    for label in ("mse, 1 input", "mse, 2 inputs", "mse, 3 inputs"):
+        stepping = min(min(means(records[f"{system}-sine"], label)) for system in ("maml", "anil"))
+        assert max(max(means(ours, label)), max(means(sines, label))) < stepping
