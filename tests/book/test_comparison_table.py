@@ -422,14 +422,14 @@ def test_what_the_book_says_of_metanetworks():
         return statistics.mean(means(rows[row], label))
 
     maml = min(score(f"maml-{unit}-5") for unit in ("relu", "sine", "mixed"))
-    assert 0.25 < score("hypernetwork-sine-0") / maml < 0.4 and score("anil-sine-5") > 2 * maml
+    assert 0.25 < score("hypernetwork-sine-0") / maml < 0.28 and score("anil-sine-5") > 2 * maml
 
     def behind(steps, label):
         pair = (means(rows[f"{name}-{steps}"], label) for name in ("metanetworks", "hypernetwork-sine"))
         return [a - b for a, b in zip(*pair, strict=True)]
 
     assert min(behind(0, "mse")) > 0 and statistics.mean(behind(0, "mse")) == pytest.approx(0.003, abs=5e-4)
-    assert min(behind(3, "mse")) < 0 < max(behind(3, "mse"))
+    assert sum(difference > 0 for difference in behind(3, "mse")) == 2
     assert min(behind(0, "mse, sine")) > 0 > max(behind(0, "mse, step"))
     beyond = "mse, inputs 5 to 7"
     fixed = [name for name in rows if not name.startswith("metanetworks")]
@@ -439,6 +439,7 @@ def test_what_the_book_says_of_metanetworks():
     part = {family: score("metanetworks-0", f"{family}: {unit}") for family, unit in right.items()}
     assert min(part["linear"], part["quadratic"], part["sine"]) > 0.95 and part["step"] > 0.8
     assert 0.55 < part["hinge"] < 0.65 and score("metanetworks-0", "hinge: sine") > (1 - part["hinge"]) / 2
+    assert 0.25 < statistics.mean(score("metanetworks-0", f"{family}: sine") for family in right) < 0.3
     stepped = {family: score("metanetworks-3", f"{family}: {unit}") for family, unit in right.items()}
     assert stepped["hinge"] > part["hinge"] + 0.1
     assert stepped["step"] < part["step"] - 0.05
@@ -447,7 +448,7 @@ def test_what_the_book_says_of_metanetworks():
     assert min(means(rows["metanetworks-3"], beyond)) > max(means(rows["metanetworks-0"], beyond))
     soft = "metanetworks-soft-0"
     assert score(soft) < 1.25 * score("metanetworks-0") and score(soft, "mse, made discrete") > 5 * score(soft)
-    assert score(soft, beyond) > 1.5 * score("metanetworks-0", beyond)
+    assert score(soft, beyond) / score("metanetworks-0", beyond) == pytest.approx(1.8, abs=0.05)
     for family in ("linear", "quadratic", "hinge"):
         assert max(score(soft, f"{family}: {unit}") for unit in right.values()) < 1 / 3
     through = "metanetworks-straight-through-0"
@@ -522,6 +523,7 @@ def test_what_the_book_says_of_other_numbers_of_classes():
         fewer = [found[n][k] for n in ways if n <= k]
         assert fewer == sorted(fewer)
     assert found[5][20] < found[10][20] < min(found[15][20], found[20][20])
+    assert max(seeds[20][15]) < min(seeds[15][15])
 
 
 def test_what_the_book_says_of_letters_with_moved_pixels():
@@ -546,7 +548,7 @@ def test_what_the_book_says_of_letters_with_moved_pixels():
     assert cost["hypernetwork-dense"] == min(cost.values()) < cost["metanetworks"] < cost["hypernetwork-conv5"]
     assert 0.48 < cost["metanetworks"] / cost["hypernetwork-mixed"] < 0.52
     stepped = max(statistics.mean(rows[f"{system}-dense"]) for system in ("maml", "anil"))
-    assert 0.08 < statistics.mean(ours) - stepped < 0.15
+    assert 0.115 < statistics.mean(ours) - stepped < 0.125
 
 
 def test_what_the_book_says_of_functions_of_several_inputs():
@@ -562,7 +564,7 @@ def test_what_the_book_says_of_functions_of_several_inputs():
     most = [max(seeds) for seeds in zip(*waves, strict=True)]  # of each training over sizes
     found = most.index(max(most))
     assert sorted(most)[1] < 0.05 < 0.5 < most[found]
-    assert [size[found] for size in waves] == sorted((size[found] for size in waves), reverse=True)
+    assert 0.6 < waves[0][found] < 2 / 3 and waves[2][found] < 1 / 4
     one, three, whole_range = (
         [a - b for a, b in zip(means(ours, label), means(sines, label), strict=True)]
         for label in ("mse, 1 input", "mse, 3 inputs", "mse")

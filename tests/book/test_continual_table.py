@@ -71,7 +71,7 @@ def test_the_figure_is_drawn_from_the_records(tmp_path: Path, monkeypatch):
     assert line.get_xdata().tolist() == [0, 5, 5, 10] and line.get_ydata().tolist() == [0.8, 0.7, 0.7, 0.75]
 
 
-def points(curve, steps):
+def letters_at(curve, steps):
     return next(p["letters"]["mean"] for p in curve if p["steps"] == steps)
 
 
@@ -92,7 +92,12 @@ def test_what_the_book_says_of_letters_digits_letters():
             assert max(gains) < (0 if name == "meta-networks" else 0.01)
             if name == "meta-networks":
                 assert all(away[steps]["digits"] > fresh[steps]["digits"] for steps in fresh)
-    early = [points(seed["away"], 3) - points(seed["away"], 0) for seed in found["prototypical"]]
+    beside = {
+        steps: [letters_at(seed["away"], steps) - letters_at(seed["stay"], steps) for seed in found["prototypical"]]
+        for steps in (3, 30)
+    }
+    assert beside[3] == pytest.approx([0.01] * 3, abs=0.003) and max(beside[30]) < 0
+    early = [letters_at(seed["away"], 3) - letters_at(seed["away"], 0) for seed in found["prototypical"]]
     assert 0 < statistics.mean(early) < STUDENT[3] * statistics.stdev(early) / math.sqrt(3)
     last = [seed["fresh"][-1]["digits"]["mean"] for seed in found["meta-networks"]]
     assert sorted(last)[0] < 0.25 < 0.6 < sorted(last)[1]
