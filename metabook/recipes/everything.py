@@ -16,7 +16,7 @@ PLACES: dict[str, type[Likelihood]] = {"sinusoids": Regression, "glyphs": Classi
 WIDTH = {"sinusoids": 40, "glyphs": 16}  #: that of the other rows, for every system that has one
 LEFT_OUT: dict[str, str] = {}  #: system -> why it has no row
 UNTRAINED = {"hand-made-optimizer", "modified-hausdorff", "exact-gp", "fitted-gp"}
-_SLOW = "a step of its training takes several times as long as most"
+_SLOW = "a step of training takes several times as long as with most"
 #: PLACE-SYSTEM -> why there is one training, not three
 ONCE = {
     "sinusoids-conv-cnp": _SLOW,
