@@ -12,7 +12,7 @@ from metabook.measure import TEST_SEED
 from metabook.recipe import Measurement, Recipe
 from metabook.recipes import RECIPES
 from metabook.recipes import continual as recipes
-from metabook.recipes.continual import CONTINUATION, Continuation
+from metabook.recipes.continual import Continuation, continuation
 from metabook.recipes.training import PHASE_SEED
 from metabook.record import RESULTS
 from metabook.registry import build, make_tasks
@@ -111,7 +111,7 @@ def test_every_curve_trains_on_its_own_tasks_from_its_own_start(monkeypatch):
 def test_a_record_has_the_scores_and_the_curves_of_every_seed(tmp_path, monkeypatch):
     for known in (RECIPES, recipes.RECIPES):
         monkeypatch.setitem(known, "continual/tiny", TINY)
-    monkeypatch.setattr(recipes, "CONTINUATION", PLAN._replace(tasks="the recipe's"))
+    monkeypatch.setattr(continual, "continuation", lambda recipe: PLAN)
     path = record_continual("continual/tiny", results=tmp_path, folder=tmp_path / "runs", device="cpu")
     result = json.loads(path.read_text(encoding="utf-8"))
     assert path == tmp_path / "continual" / "tiny.json" and [c["seed"] for c in result["curves"]] == [0, 1]
@@ -126,12 +126,19 @@ def test_a_record_has_the_scores_and_the_curves_of_every_seed(tmp_path, monkeypa
 def test_recorded_curves_are_of_the_present_plan(path):
     result = json.loads(path.read_text(encoding="utf-8"))
     recipe = RECIPES[f"continual/{path.stem}"]
-    assert result["continuation"] == json.loads(json.dumps(CONTINUATION.settings()))
+    plan = continuation(recipe)
+    assert result["continuation"] == json.loads(json.dumps(plan.settings()))
     assert [curves["seed"] for curves in result["curves"]] == list(recipe.seeds)
     for curves in result["curves"]:
         steps = {name: tuple(p["steps"] for p in curves[name]) for name in ("away", "back", "fresh", "stay")}
-        away = (0, *CONTINUATION.away)
-        assert steps == {"away": away, "back": (0, *CONTINUATION.back), "fresh": away, "stay": away}
+        away = (0, *plan.away)
+        assert steps == {"away": away, "back": (0, *plan.back), "fresh": away, "stay": away}
+
+
+@pytest.mark.parametrize(("name", "second"), [("continual/glyphs", "digits"), ("continual-omniglot/", "mnist")])
+def test_what_follows_are_the_tasks_of_the_second_test(name, second):
+    found = {continuation(recipe).tasks for known, recipe in RECIPES.items() if known.startswith(name)}
+    assert found == {second}
 
 
 def test_an_unknown_experiment_is_one_line(capsys):

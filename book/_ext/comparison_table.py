@@ -53,12 +53,17 @@ def spread(values: list[float]) -> str:
     return mean if len(values) == 1 or low == high else f"{mean} ({low} to {high})"
 
 
+def half(values: list[float]) -> float:
+    """Half the length of the 95 % interval of the mean of at least two values."""
+    return STUDENT[len(values)] * stdev(values) / math.sqrt(len(values))
+
+
 def difference(values: list[float], others: list[float]) -> str:
     """Mean over seeds of value minus other, with its 95 % interval if there is more than one seed."""
     by_seed = [a - b for a, b in zip(values, others, strict=True)]
     if len(by_seed) == 1:
         return f"{by_seed[0]:+.3f}"
-    return f"{mean(by_seed):+.3f} ± {STUDENT[len(by_seed)] * stdev(by_seed) / math.sqrt(len(by_seed)):.3f}"
+    return f"{mean(by_seed):+.3f} ± {half(by_seed):.3f}"
 
 
 def ratio(values: list[float], others: list[float]) -> str:

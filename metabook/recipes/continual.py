@@ -26,7 +26,6 @@ class Continuation(NamedTuple):
 
 TRAIN: Options = {"queries": 3}  #: of a training task, for each class
 FIRST, SECOND = "letters", "digits"  #: the tests
-CONTINUATION = Continuation("digits", {"batch": 4, "lr": 1e-3}, away=(3, 10, 30, 60), back=(10, 30))
 SYSTEMS: dict[str, Options] = {"meta-networks": {"width": 32}, "prototypical": {"width": 32, "norm": "group"}}
 
 
@@ -57,4 +56,4 @@ OMNIGLOT: dict[str, Recipe] = {
 def continuation(recipe: Recipe) -> Continuation:
     """What follows: on to the tasks of the recipe's second test."""
     (second,) = (test.tasks for test in recipe.tests if test.label == SECOND)
-    return CONTINUATION._replace(tasks=second or recipe.tasks)
+    return Continuation(second or recipe.tasks, {"batch": 4, "lr": 1e-3}, away=(3, 10, 30, 60), back=(10, 30))

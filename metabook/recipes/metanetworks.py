@@ -70,7 +70,6 @@ class Row(NamedTuple):
     explored: int = 0  #: of the steps of training, the first so many compare all choices alike
     exploration: float = 0.1  #: after these
     more: tuple[Measurement, ...] = ()
-    seeds: tuple[int, ...] = SEEDS
 
 
 #: A single unit, all of them in equal parts (the baselines that must never be left out), and a choice for each task
@@ -140,7 +139,7 @@ def _recipe(title: str, tasks: str, row: Row, steps: int, budget: Options, tests
         train_options={"queries": 5} if tasks == "permuted-glyphs" else {},
         options={**choices, **row.options, "inner_steps": steps},
         validated=True,
-        seeds=row.seeds,
+        seeds=SEEDS,
     )
 
 

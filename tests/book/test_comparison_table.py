@@ -12,6 +12,7 @@ from comparison_table import (
     beside,
     chosen,
     difference,
+    half,
     markdown,
     means,
     missing,
@@ -223,12 +224,6 @@ def gain(table, place, system, base, score):
     """Mean over seeds of the difference to ``base``, and half the length of its interval."""
     differences = [a - b for a, b in zip(table[place, system][score], table[place, base][score], strict=True)]
     return statistics.mean(differences), half(differences)
-
-
-def half(differences):
-    """Half the length of the interval of their mean."""
-    n = len(differences)
-    return STUDENT[n] * statistics.stdev(differences) / math.sqrt(n)
 
 
 def test_what_the_book_says_of_task_codes():

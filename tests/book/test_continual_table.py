@@ -1,13 +1,12 @@
 """The tables and the figure of training on other tasks and back: means over seeds of differences within a seed."""
 
 import json
-import math
 import statistics
 from pathlib import Path
 
 import draw_figures
 import pytest
-from comparison_table import STUDENT
+from comparison_table import half
 from continual_table import markdown, tables
 
 from metabook.commands.results import recorded
@@ -98,7 +97,7 @@ def test_what_the_book_says_of_letters_digits_letters():
     }
     assert beside[3] == pytest.approx([0.01] * 3, abs=0.003) and max(beside[30]) < 0
     early = [letters_at(seed["away"], 3) - letters_at(seed["away"], 0) for seed in found["prototypical"]]
-    assert 0 < statistics.mean(early) < STUDENT[3] * statistics.stdev(early) / math.sqrt(3)
+    assert 0 < statistics.mean(early) < half(early)
     last = [seed["fresh"][-1]["digits"]["mean"] for seed in found["meta-networks"]]
     assert sorted(last)[0] < 0.25 < 0.6 < sorted(last)[1]
     ends = {n: [[s[c][-1]["digits"]["mean"] for s in v] for c in ("away", "fresh")] for n, v in found.items()}

@@ -11,7 +11,7 @@ from statistics import mean
 import cost_comparison
 import pytest
 from comparison_table import means
-from cost_comparison import exceptions, gather, markdown, picture, scores, whole
+from cost_comparison import Line, exceptions, gather, markdown, picture, scores, whole
 from docutils.statemachine import StringList
 from results_table import folder
 from scatter import CHAPTERS, RADIUS, Point, draw, label, svg
@@ -190,11 +190,17 @@ def test_what_a_logarithmic_axis_cannot_show_is_an_error(points: list[Point]) ->
         draw(points, x_label="ms", y_label="mse", log_y=True)
 
 
-def shown(place: str) -> tuple[dict[str, list[list[float]]], dict[str, dict[str, float]], dict[str, int]]:
-    """system -> of each score the seeds' values, then system -> costs at the first score, then numbers trained."""
+def all_lines(place: str) -> list[Line]:
+    """The lines of the book's table, when none is missing."""
     lines = gather(place, folder(), folder().parent / "costs")
     if not whole(lines):
         pytest.skip("not everything is recorded")
+    return lines
+
+
+def shown(place: str) -> tuple[dict[str, list[list[float]]], dict[str, dict[str, float]], dict[str, int]]:
+    """system -> of each score the seeds' values, then system -> costs at the first score, then numbers trained."""
+    lines = all_lines(place)
     found = {line.system: (line.record, line.cost) for line in lines if line.record and line.cost}
     labels = list(scores(place))
     return (
@@ -205,7 +211,7 @@ def shown(place: str) -> tuple[dict[str, list[list[float]]], dict[str, dict[str,
 
 
 def test_what_the_book_says_of_every_classifier() -> None:
-    """Accuracies: six within three points; relation and SNAIL lose with five examples; four behind the pixels."""
+    """Accuracies: six within three points; relation and SNAIL lose with five examples; five behind the pixels."""
     values, cost, size = shown("glyphs")
     one, five = ({n: mean(v[i]) for n, v in values.items()} for i in (0, 1))
     compare, step = (
@@ -255,12 +261,9 @@ def test_what_the_book_says_of_every_regressor() -> None:
 
 def test_what_the_book_says_of_the_length_of_trainings() -> None:
     """Minutes: most below two, the slowest about twenty, a hundred times the fastest of the same number of steps."""
-    lines = {place: gather(place, folder(), folder().parent / "costs") for place in PLACES}
-    if not all(whole(found) for found in lines.values()):
-        pytest.skip("not everything is recorded")
     minutes = {
-        place: [line.record["minutes"] for line in found if line.record and line.system not in UNTRAINED]
-        for place, found in lines.items()
+        place: [line.record["minutes"] for line in all_lines(place) if line.record and line.system not in UNTRAINED]
+        for place in PLACES
     }
     every = sorted(minutes["glyphs"] + minutes["sinusoids"])
     assert every[int(0.8 * len(every))] < 2 and 15 < every[-1] < 25
