@@ -77,6 +77,7 @@ def test_tasks_are_of_the_drawings_of_one_part(place):
         ("train-images-idx3-ubyte.gz", gzip.compress(idx(2, 28, 28, numbers=[0] * 9)), r"9 numbers; \[2, 28, 28\] are"),
         ("train-labels-idx1-ubyte.gz", gzip.compress(idx(59, numbers=[0] * 59)), "60 images and 59 labels"),
     ],
+    ids=["no gzip", "cut short", "empty", "dimensions", "length", "labels"],  # the packed bytes have the time in them
 )
 def test_a_file_of_another_layout_is_named(place, name, content, message):
     place(name, content)
